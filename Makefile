@@ -1,0 +1,50 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PAGE := tb_plugin/static/index.js
+LOGS ?= logs
+
+.PHONY: help setup page demo test lint tables clean chromium
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready $(PAGE) ## everything the project needs, into .venv
+
+.venv/ready: setup.cfg setup.py constraints.txt data/packages.txt | $(PAGE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Attention Zoo wants Python 3.11 or newer, found " + sys.version.split()[0] + ": type `make setup PYTHON=python3.11`.")'
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q -c constraints.txt -e ".[tensorflow,live,test,lint]"
+	$(PIP) install -q -c constraints.txt --no-deps -r data/packages.txt
+	@touch $@
+
+page: $(PAGE) ## build the Attention tab's page (needs Node)
+
+$(PAGE): $(wildcard tb_plugin/frontend/src/*) $(wildcard tb_plugin/frontend/*.json) 
+	@command -v npm >/dev/null || { echo "The page of the Attention tab is built with Node, and npm was not found: install Node 20 or newer."; exit 1; }
+	cd tb_plugin/frontend && npm ci --no-audit --no-fund && npm run build
+
+demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, until Ctrl-C
+	$(BIN)/python -m training forecast --attention bahdanau --series sp500 --logdir $(LOGS)
+	@echo "Open the address below and choose the tab Attention; Ctrl-C ends it."
+	@$(BIN)/tensorboard --logdir $(LOGS) --port 0
+
+test: setup chromium ## every test
+	$(BIN)/python -m pytest
+
+lint: setup ## the linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd tb_plugin/frontend && npm run check
+
+chromium: # the browser that the page's tests drive
+	@command -v chromium >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } || { \
+	  echo "The page's tests need Chromium. Type: sudo apt-get install chromium"; exit 1; }
+
+tables: setup ## train every model of the README's tables again, and write the tables (about an hour)
+	$(BIN)/python -m training tables
+
+clean: ## remove what was built, not what was trained
+	rm -rf .venv build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

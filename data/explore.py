@@ -1,0 +1,38 @@
+"""Write the pictures of a price series into a folder."""
+
+import os
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from data.figures import draw
+from data.summary import process
+from zoo.preprocess import InputError
+
+
+def explore(frame: pd.DataFrame, output: str | PathLike[str]) -> list[Path]:
+    """Draw the five pictures into the folder `output`, made if need be, and return their paths.
+
+    Each file appears whole or not at all. Raises InputError for what cannot be explored (see `process`) and
+    for a folder that cannot be written.
+    """
+    explored, folder = process(frame), Path(output)
+    paths = []
+    for name, figure in draw(explored).items():
+        path = folder / f"{name}.png"
+        unfinished = folder / f".{name}.png.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                figure.savefig(unfinished, format="png", dpi=150)
+                os.replace(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(
+                f"{path} cannot be written ({reason}): give another folder with --output."
+            ) from error
+        paths.append(path)
+    return paths

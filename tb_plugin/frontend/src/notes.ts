@@ -1,0 +1,36 @@
+// What a reader must know of a map before trusting its colours.
+
+import { html } from "./dom";
+import type { Shown, Store } from "./store";
+
+export function createNotes(store: Store): HTMLElement {
+  const root = html("ul", { class: "notes" });
+  let drawn: Shown | null = null;
+  store.subscribe(() => {
+    const { shown } = store.state;
+    if (shown === drawn) return;
+    drawn = shown;
+    const notes = shown ? notesOn(shown) : [];
+    root.hidden = notes.length === 0;
+    root.replaceChildren(...notes.map((note) => html("li", {}, note)));
+  });
+  return root;
+}
+
+function notesOn({ header, max, inputsProblem, timeline }: Shown): string[] {
+  const [, queries, keys] = header.shape;
+  const notes: string[] = [];
+  if (!header.normalised) notes.push("Rows do not sum to 1: this map is not normalised.");
+  if (max === 0) notes.push("Every weight of this map is 0.");
+  if (header.full[0] !== queries || header.full[1] !== keys) {
+    notes.push(
+      `Pooled from ${header.full[0]} × ${header.full[1]} to ${queries} × ${keys}: mean over queries, sum over keys.`,
+    );
+  }
+  if (header.repaired > 0)
+    notes.push(`${header.repaired} weights were negative or not finite when logged; they are shown as 0.`);
+  if (inputsProblem) notes.push(`The input series is not drawn. ${inputsProblem}`);
+  else if (timeline === null && header.keys.kind === "time")
+    notes.push("No input series was logged at this step.");
+  return notes;
+}

@@ -1,0 +1,1 @@
+"""The scripts that train the zoo's models: `python -m training --help`."""

@@ -1,0 +1,168 @@
+"""The one value that flows: attention weights with the axes they run over.
+
+Every producer (capture, a model, an ONNX graph, a person with an array) makes an `AttentionMap`; every
+consumer (the summary writer, plots, analysis) takes one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+AXIS_KINDS = ("step", "time", "token", "patch", "feature", "channel")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the queries, or the keys, of a map are.
+
+    `kind` is one of `AXIS_KINDS`, `length` the number of positions. `labels` holds one string a position
+    (a date, a token), or one such list for each sample, since every sample has its own dates. `grid` is
+    `(rows, columns)` where the positions are patches of an image.
+
+    >>> Axis("time", 3, labels=["2018-01-02", "2018-01-03", "2018-01-04"]).of_sample(0)[-1]
+    '2018-01-04'
+    """
+
+    kind: str
+    length: int
+    labels: Sequence | None = None
+    grid: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        if self.kind not in AXIS_KINDS:
+            raise ValueError(f"An axis is one of {', '.join(AXIS_KINDS)}; found kind={self.kind!r}.")
+        if self.grid is not None and self.grid[0] * self.grid[1] != self.length:
+            raise ValueError(
+                f"A grid of {self.grid} has {self.grid[0] * self.grid[1]} cells, not {self.length}."
+            )
+        if self.labels is None:
+            return
+        labels = tuple(label if isinstance(label, str) else tuple(label) for label in self.labels)
+        for one in [labels] if all(isinstance(label, str) for label in labels) else labels:
+            if len(one) != self.length or not all(isinstance(label, str) for label in one):
+                raise ValueError(
+                    f"An axis of length {self.length} wants {self.length} text labels, found {len(one)}."
+                )
+        object.__setattr__(self, "labels", labels)
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether every sample has labels of its own."""
+        return bool(self.labels) and not isinstance(self.labels[0], str)
+
+    def of_sample(self, sample: int) -> tuple[str, ...] | None:
+        """The labels of one sample, None where there are none."""
+        return self.labels[sample] if self.per_sample else self.labels
+
+    def as_dict(self) -> dict:
+        """The axis in JSON's types."""
+        return {"kind": self.kind, "length": self.length, "labels": self.labels, "grid": self.grid}
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """Attention weights `(batch, heads, queries, keys)` with their axes.
+
+    Where `normalised`, every row `weights[b, h, q, :]` sums to 1, or to 0 where all its keys are masked.
+    Luong's Gaussian window leaves less than 1 in a row, so its maps are not normalised and say so. `full`
+    is `(queries, keys)` before any pooling.
+
+    Any array can be looked at; an axis left out counts its positions:
+
+    >>> made_by_hand = AttentionMap(np.full((1, 1, 2, 4), 0.25), layer="mine")
+    >>> made_by_hand
+    AttentionMap(layer='mine', samples=1, heads=1, queries=2 step, keys=4 step)
+    """
+
+    weights: np.ndarray
+    queries: Axis | None = None
+    keys: Axis | None = None
+    layer: str = ""
+    normalised: bool = True
+    full: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        weights = np.asarray(self.weights)
+        if weights.ndim != 4 or 0 in weights.shape:
+            raise ValueError(
+                f"Attention weights are (batch, heads, queries, keys), none of them 0; found {weights.shape}."
+            )
+        if not np.issubdtype(weights.dtype, np.floating):
+            raise ValueError(f"Attention weights are floating-point numbers; found {weights.dtype}.")
+        object.__setattr__(self, "weights", weights)
+        for name, length in (("queries", weights.shape[2]), ("keys", weights.shape[3])):
+            axis = getattr(self, name) or Axis("step", length)
+            object.__setattr__(self, name, axis)
+            if axis.length != length:
+                raise ValueError(
+                    f"The weights {weights.shape} have {length} {name}, their axis {axis.length}."
+                )
+            if axis.per_sample and len(axis.labels) != len(weights):
+                raise ValueError(
+                    f"{len(weights)} samples want as many lists of {name} labels, found {len(axis.labels)}."
+                )
+        if self.full is None:
+            object.__setattr__(self, "full", weights.shape[2:])
+
+    def __repr__(self):
+        samples, heads, queries, keys = self.weights.shape
+        return (
+            f"AttentionMap(layer={self.layer!r}, samples={samples}, heads={heads}, "
+            f"queries={queries} {self.queries.kind}, keys={keys} {self.keys.kind})"
+        )
+
+    def with_axes(self, queries: Axis | None = None, keys: Axis | None = None) -> "AttentionMap":
+        """The same weights over other axes; None leaves an axis as it is."""
+        return replace(self, queries=queries or self.queries, keys=keys or self.keys)
+
+    def pooled(self, queries: int, keys: int) -> "AttentionMap":
+        """At most `queries` × `keys` bins: the mean over queries and the sum over keys.
+
+        Rows still sum to 1. A bin is labelled by its first position.
+
+        >>> AttentionMap(np.full((1, 1, 2, 4), 0.25)).pooled(1, 2).weights.tolist()
+        [[[[0.5, 0.5]]]]
+        """
+        if queries < 1 or keys < 1:
+            raise ValueError(f"A map is pooled to at least 1 × 1; found {queries} × {keys}.")
+        weights, axes = self.weights, []
+        for dimension, axis, most in ((2, self.queries, queries), (3, self.keys, keys)):
+            starts = np.arange(min(most, axis.length)) * axis.length // min(most, axis.length)
+            if len(starts) < axis.length:
+                weights = np.add.reduceat(weights, starts, axis=dimension)
+                if dimension == 2:
+                    weights = weights / np.diff(starts, append=axis.length)[:, None]
+                axis = Axis(axis.kind, len(starts), _chosen(axis, starts))
+            axes.append(axis)
+        return replace(self, weights=weights.astype(self.weights.dtype), queries=axes[0], keys=axes[1])
+
+    def save(self, path) -> None:
+        """Write the map to a `.npz` file that `AttentionMap.load` reads."""
+        about = {"queries": self.queries.as_dict(), "keys": self.keys.as_dict(), "layer": self.layer}
+        about |= {"normalised": self.normalised, "full": [int(length) for length in self.full]}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, weights=self.weights, about=np.array(json.dumps(about)))
+
+    @classmethod
+    def load(cls, path) -> "AttentionMap":
+        """Read a map that `save` wrote; the file cannot execute code."""
+        with np.load(path, allow_pickle=False) as file:
+            weights, about = file["weights"], json.loads(str(file["about"]))
+        grids = {
+            name: tuple(about[name]["grid"]) if about[name]["grid"] else None for name in ("queries", "keys")
+        }
+        axes = {name: Axis(**about[name] | {"grid": grids[name]}) for name in grids}
+        return cls(
+            weights, layer=about["layer"], normalised=about["normalised"], full=tuple(about["full"]), **axes
+        )
+
+
+def _chosen(axis, positions):
+    """The labels at these positions."""
+    if axis.labels is None:
+        return None
+    if axis.per_sample:
+        return [[labels[position] for position in positions] for labels in axis.labels]
+    return [axis.labels[position] for position in positions]

@@ -1,6 +1,5 @@
 """Write the pictures of a price series into a folder."""
 
-import os
 from os import PathLike
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 
 from data.figures import draw
 from data.summary import process
+from data.whole_file import whole_file
 from zoo.preprocess import InputError
 
 
@@ -21,14 +21,9 @@ def explore(frame: pd.DataFrame, output: str | PathLike[str]) -> list[Path]:
     paths = []
     for name, figure in draw(explored).items():
         path = folder / f"{name}.png"
-        unfinished = folder / f".{name}.png.{os.getpid()}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
+            with whole_file(path) as unfinished:
                 figure.savefig(unfinished, format="png", dpi=150)
-                os.replace(unfinished, path)
-            finally:
-                unfinished.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise InputError(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from data.whole_file import whole_file
 from zoo.preprocess import InputError
 
 TERMS = "Yahoo! Finance, for personal use"
@@ -63,14 +64,9 @@ def _write(frame: pd.DataFrame, symbol: str) -> Path:
     """Put the frame in the cache, whole or not at all, and remove the symbol's older files."""
     folder = cache_folder()
     path = folder / f"{quote(symbol, safe='')}.{datetime.now(UTC):%Y-%m-%d}.csv"
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as unfinished:
             frame.to_csv(unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"The prices of {symbol} cannot be kept in {folder} ({error.strerror}): set ATTENTION_ZOO_CACHE "

@@ -2,10 +2,11 @@
 
 import json
 import os
-import tempfile
 
 import keras
 import numpy as np
+
+from training.run_folder import run_file
 
 
 class Batches(keras.utils.PyDataset):
@@ -89,7 +90,8 @@ class Checkpoint(keras.callbacks.Callback):
         arrays |= {f"best{i}": weights for i, weights in enumerate(self.best_weights)}
         names = ("epoch", "wait", "done", "best", "best_epoch", "history")
         about = json.dumps({name: getattr(self, name) for name in names})
-        write_whole(self.path, lambda file: np.savez(file, about=np.array(about), **arrays))
+        with run_file(self.path) as file:
+            np.savez(file, about=np.array(about), **arrays)
 
 
 def _groups(model):
@@ -99,23 +101,3 @@ def _groups(model):
         "model": [variable for variable in model.variables if id(variable) not in metrics],
         "optimizer": model.optimizer.variables,
     }
-
-
-def write_whole(path, write):
-    """`write(file)` to `path` so that a reader, or a full disk, never meets half a file."""
-    directory = os.path.dirname(os.path.abspath(path))
-    try:
-        os.makedirs(directory, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=directory, prefix=".writing-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}): free space or choose another "
-            "folder with --logdir, then type the same command again and the training goes on."
-        ) from None

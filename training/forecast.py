@@ -6,10 +6,8 @@ trains for a few minutes on two cores, shows its attention in TensorBoard (`tens
 prints its scores on the test part beside those of five baselines. Killed, it goes on when typed again.
 """
 
-import json
 import os
 import platform
-import shutil
 import sys
 import time
 
@@ -17,7 +15,7 @@ import numpy as np
 
 import data
 from training import baselines, table
-from training.checkpoint import Batches, Checkpoint, write_whole
+from training.run_folder import claim, run_file, write_json
 from training.scores import METRICS, difference, scores
 from zoo.errors import InputError
 from zoo.preprocess import prepare
@@ -61,15 +59,9 @@ def add_arguments(parser):
     )
     model = parser.add_argument_group("model")
     model.add_argument("--attention", choices=("bahdanau", "luong"), default="bahdanau")
-    model.add_argument(
-        "--score", choices=("dot", "general", "concat"), default="general", help="of Luong's attention"
-    )
-    model.add_argument(
-        "--alignment",
-        choices=("global", "local_monotonic", "local_predictive"),
-        default="global",
-        help="of Luong's",
-    )
+    model.add_argument("--score", choices=("dot", "general", "concat"), help="Luong's (default general)")
+    alignments = ("global", "local_monotonic", "local_predictive")
+    model.add_argument("--alignment", choices=alignments, help="Luong's (default global)")
     model.add_argument("--attention-window", type=int, metavar="D", help="keys p-D..p+D of a local alignment")
     model.add_argument("--window", type=int, default=60, help="days read (default %(default)s)")
     model.add_argument("--horizon", type=int, default=5, help="days forecast (default %(default)s)")
@@ -102,7 +94,7 @@ def main(arguments):
     frame, ready = _prices(arguments)
     run = os.path.join(arguments.logdir, arguments.run or _run_name(arguments))
     model, control = _model(arguments, ready, arguments.attention), _model(arguments, ready, None)
-    _claim(run, settings, arguments.restart)
+    claim(run, settings, arguments.restart)
     print(f"{title} on {frame.attrs['name']}: {_spans(ready)}; {len(ready.features)} features")
     print(f"run {run}", flush=True)
 
@@ -110,7 +102,8 @@ def main(arguments):
     logger = _attention_logger(ready.validation, frame, ready.scaler, run, arguments.images)
     history = _trained("with attention", model, arguments, ready, run, [logger])
     _trained("without attention", control, arguments, ready, os.path.join(run, "without_attention"), [])
-    model.save(os.path.join(run, "model.keras"))
+    with run_file(os.path.join(run, "model.keras")) as file:
+        model.save(file)
 
     result = _judged(title, model, control, ready)
     result |= {
@@ -122,7 +115,7 @@ def main(arguments):
         "versions": _versions(),
     }
     for path in filter(None, (os.path.join(run, "result.json"), arguments.result)):
-        write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode() + b"\n"))
+        write_json(path, result)
     print(
         f"\nTest part, {result['windows']} windows of {arguments.horizon} days (best bold, 95 % intervals)\n"
     )
@@ -157,7 +150,8 @@ def _model(arguments, ready, attention):
     from zoo.models import lstm_forecaster
 
     keras.utils.set_random_seed(arguments.seed)
-    chosen = {"score": arguments.score, "alignment": arguments.alignment} if attention == "luong" else {}
+    luong = {name: getattr(arguments, name) for name in ("score", "alignment", "attention_window")}
+    chosen = {name: value for name, value in luong.items() if attention and value is not None}
     try:
         model = lstm_forecaster(
             arguments.window,
@@ -165,7 +159,6 @@ def _model(arguments, ready, attention):
             arguments.horizon,
             attention=attention,
             units=arguments.units,
-            attention_window=arguments.attention_window if attention else None,
             dropout=arguments.dropout,
             **chosen,
         )
@@ -178,6 +171,8 @@ def _model(arguments, ready, attention):
 def _trained(name, model, arguments, ready, run, callbacks):
     """Train to the best weights, going on where an earlier call was stopped; return the history."""
     import keras
+
+    from training.checkpoint import Batches, Checkpoint
 
     checkpoint = Checkpoint(os.path.join(run, "checkpoint.npz"), arguments.patience)
     checkpoint.restore(model)
@@ -268,34 +263,17 @@ def _judged(title, model, control, ready):
     }
 
 
-def _claim(run, settings, restart):
-    """Make the run's folder ours, or say why it cannot be."""
-    path = os.path.join(run, "settings.json")
-    if restart and os.path.exists(path):
-        shutil.rmtree(run)
-    if os.path.exists(path):
-        with open(path) as file:
-            earlier = json.load(file)
-        changed = sorted(name for name in settings if earlier.get(name) != settings[name])
-        for name in changed:
-            raise InputError(
-                f"{run} was trained with {name}={earlier.get(name)!r}, now {settings[name]!r} is asked for: "
-                "give the new training another folder with --run NAME, or forget the old one with --restart."
-            )
-    write_whole(path, lambda file: file.write(json.dumps(settings, indent=1).encode() + b"\n"))
-
-
 def _title(arguments):
     if arguments.attention == "bahdanau":
         return "LSTM + Bahdanau attention"
-    return f"LSTM + Luong attention ({arguments.score}, {arguments.alignment})"
+    return f"LSTM + Luong attention ({arguments.score or 'general'}, {arguments.alignment or 'global'})"
 
 
 def _run_name(arguments):
     source = arguments.series or arguments.ticker or os.path.splitext(os.path.basename(arguments.csv))[0]
     kind = arguments.attention
     if kind == "luong":
-        kind += f"-{arguments.score}-{arguments.alignment}"
+        kind += f"-{arguments.score or 'general'}-{arguments.alignment or 'global'}"
     return f"forecast-{source}-{kind}-seed{arguments.seed}"
 
 

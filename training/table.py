@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from training.checkpoint import write_whole
+from data.whole_file import whole_file
 from training.scores import LOWER_IS_BETTER, METRICS
 
 _HEADS = {"mse": "MSE", "mae": "MAE", "mape": "MAPE %", "direction": "direction %"}
@@ -23,9 +23,10 @@ def add_arguments(parser):
 
 def main(arguments):
     """Fill in the README."""
-    filled = fill(README.read_text(encoding="utf-8")).encode()
-    write_whole(README, lambda file: file.write(filled))
-    print(f"{README.name}: {len(re.findall('<!-- table ', filled.decode()))} tables written")
+    filled = fill(README.read_text(encoding="utf-8"))
+    with whole_file(README) as file:
+        file.write_text(filled, encoding="utf-8")
+    print(f"{README.name}: {filled.count('<!-- table ')} tables written")
 
 
 def fill(text) -> str:

@@ -3,12 +3,11 @@
 import gzip
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tb_plugin.event_file import EventFile, blob_value
 from tb_plugin.record import decode_header, decode_map, encode_inputs, encode_maps, inputs_tag, map_tag
@@ -17,15 +16,6 @@ FRONTEND = Path(__file__).parents[2] / "tb_plugin" / "frontend"
 STEPS = (0, 7, 14, 21)
 SAMPLES, HEADS, HORIZON, WINDOW = 2, 3, 5, 13
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def softmax(scores):
@@ -143,105 +133,22 @@ def address(logs, start_tensorboard):
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    if not (FRONTEND.parent / "static" / "index.js").exists():
-        pytest.fail("The page is not built: type `make page`.")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if executable is None:
-        pytest.fail("Chromium was not found: type `sudo apt-get install chromium`.")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Tab:
-    """The Attention tab in a page of its own; `errors` are what the console complained of."""
-
-    def __init__(self, browser, url):
-        self.page = browser.new_page(viewport={"width": 1360, "height": 900})
-        self.page.set_default_timeout(60_000)
-        self.errors = []
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(url)
-        self.frame = self._frame()
-
-    def _hear(self, said):
-        # A page opened without TensorBoard's frame has no icon, and the browser asks for one.
-        if said.type == "error" and not said.location["url"].endswith("/favicon.ico"):
-            self.errors.append(said.text)
-
-    def _frame(self):
-        for _ in range(600):
-            for frame in self.page.frames:
-                if "plugin_entry" in frame.url and frame.query_selector("main"):
-                    return frame
-            self.page.wait_for_timeout(100)
-        raise AssertionError(f"The Attention tab did not open: {[frame.url for frame in self.page.frames]}")
-
-    def find(self, selector):
-        """The element of a CSS selector."""
-        return self.frame.locator(selector)
-
-    def choose(self, run, layer=None):
-        """Click a run, then a layer."""
-        self.frame.get_by_role("button", name=run, exact=True).click()
-        if layer is not None:
-            self.frame.get_by_role("button", name=layer, exact=True).click()
-
-    def wait_for(self, **shown):
-        """Until the map of that step, sample or head is shown."""
-        for name, value in shown.items():
-            expect(self.find("#readout")).to_have_attribute(f"data-{name}", str(value), timeout=60_000)
-
-    def centre(self, query, key, columns=WINDOW + HORIZON):
-        """Where a cell of a forecaster's map is; with its inputs, columns go on over the forecast days."""
-        box = self.find("#heatmap").bounding_box()
-        x = box["x"] + (key + 0.5) * box["width"] / columns
-        return x, box["y"] + (query + 0.5) * box["height"] / HORIZON
-
-    def hover(self, *cell):
-        """Point at a cell of a forecaster's map."""
-        self.page.mouse.move(*self.centre(*cell))
-
-    def read(self):
-        """Weight, query label and key label under the cursor."""
-        readout = self.find("#readout")
-        return (
-            float(readout.get_attribute("data-value")),
-            readout.get_attribute("data-query"),
-            readout.get_attribute("data-key"),
-        )
-
-    def pixel(self, query, key):
-        """Red, green and blue of a cell's centre, summed."""
-        return self.find("#heatmap").evaluate(
-            """(canvas, [x, y]) => {
-                const context = canvas.getContext("2d");
-                const [r, g, b] = context.getImageData(x * canvas.width, y * canvas.height, 1, 1).data;
-                return r + g + b;
-            }""",
-            [(key + 0.5) / (WINDOW + HORIZON), (query + 0.5) / HORIZON],
-        )
-
-
 @pytest.fixture
-def open_tab(browser, address):
-    """Opens tabs, closes them, and wants their consoles free of errors."""
-    tabs = []
+def open_forecaster(open_tab, address):
+    """Opens the tab at the forecaster's run."""
+    return lambda: open_tab(f"{address}/#attention&p.attention.run=forecaster")
 
-    def open_(url=None):
-        tabs.append(Tab(browser, url or f"{address}/#attention&p.attention.run=forecaster"))
-        return tabs[-1]
 
-    yield open_
-    errors = [error for tab in tabs for error in tab.errors]
-    for tab in tabs:
-        tab.page.close()
-    assert [] == errors
+def pixel(tab, query, key):
+    """Red, green and blue of a cell's centre, summed."""
+    return tab.find("#heatmap").evaluate(
+        """(canvas, [x, y]) => {
+            const context = canvas.getContext("2d");
+            const [r, g, b] = context.getImageData(x * canvas.width, y * canvas.height, 1, 1).data;
+            return r + g + b;
+        }""",
+        [(key + 0.5) / (WINDOW + HORIZON), (query + 0.5) / HORIZON],
+    )
 
 
 def bound(weight, maximum):
@@ -251,7 +158,7 @@ def bound(weight, maximum):
 
 def assert_shows(tab, query, key, weights, columns=WINDOW + HORIZON):
     """The cell under the mouse is the one that was logged."""
-    tab.hover(query, key, columns)
+    tab.hover(query, key, HORIZON, columns)
     value, *_ = tab.read()
     assert value == pytest.approx(weights[query, key], abs=bound(weights[query, key], weights.max()))
 
@@ -263,7 +170,7 @@ def test_cell_is_what_was_logged(open_tab, address):
     tab.wait_for(step=STEPS[-1], sample=0, head="mean")
     weights = WEIGHTS[STEPS[-1]][0]
     query, key = 3, 7
-    tab.hover(query, key)
+    tab.hover(query, key, HORIZON, WINDOW + HORIZON)
     value, forecast_day, past_day = tab.read()
     tolerance = np.mean([bound(head[query, key], head.max()) for head in weights])
     assert value == pytest.approx(weights[:, query, key].mean(), abs=tolerance)
@@ -274,9 +181,9 @@ def test_cell_is_what_was_logged(open_tab, address):
         assert f"{price:,.2f}".rstrip("0").rstrip(".") in shown
 
 
-def test_step_sample_and_head_are_chosen(open_tab):
+def test_step_sample_and_head_are_chosen(open_forecaster):
     """Slider, sample and head each lead to the map that was logged for them."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.wait_for(step=STEPS[-1])
     tab.find("#head").select_option("2")
     tab.wait_for(head=2)
@@ -294,9 +201,9 @@ def test_step_sample_and_head_are_chosen(open_tab):
     assert DAYS[1][12] == tab.find("#readout").get_attribute("data-key")
 
 
-def test_page_and_python_decode_alike(open_tab):
+def test_page_and_python_decode_alike(open_forecaster):
     """Every cell, reached with the arrow keys, is what record.decode_map reads from the same blobs."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.find("#head").select_option("1")
     tab.wait_for(head=1)
     header, *blobs = forecast_record(WEIGHTS[STEPS[-1]])
@@ -317,16 +224,15 @@ def test_page_and_python_decode_alike(open_tab):
     assert expected.max() == pytest.approx(tab.read()[0], rel=1e-6)
 
 
-def test_series_stands_over_its_days(open_tab):
+def test_series_stands_over_its_days(open_forecaster):
     """The column under the cursor and its day in the series have the same x, and so has each forecast day."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.wait_for(step=STEPS[-1])
-    tab.hover(1, 4)
-    x, _ = tab.centre(1, 4)
+    tab.hover(1, 4, HORIZON, WINDOW + HORIZON)
+    x, row_day = (tab.column(i, WINDOW + HORIZON) for i in (4, WINDOW + 1))
     assert tab.find(".chart .cursor").bounding_box()["x"] == pytest.approx(x, abs=1)
     ring = tab.find(".chart .ring.series-input").bounding_box()
     assert ring["x"] + ring["width"] / 2 == pytest.approx(x, abs=1)
-    row_day, _ = tab.centre(1, WINDOW + 1)
     for selector in (".chart .ring.series-forecast", ".chart .ring.series-target"):
         ring = tab.find(selector).bounding_box()
         assert ring["x"] + ring["width"] / 2 == pytest.approx(row_day, abs=1)
@@ -335,9 +241,9 @@ def test_series_stands_over_its_days(open_tab):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_colour_follows_the_weight(open_tab, dark):
+def test_colour_follows_the_weight(open_forecaster, dark):
     """More weight is darker on a light page and lighter on a dark one, cell by cell."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.find("#head").select_option("0")
     tab.wait_for(head=0)
     tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", dark)
@@ -345,16 +251,16 @@ def test_colour_follows_the_weight(open_tab, dark):
     weights = WEIGHTS[STEPS[-1]][0, 0]
     order = np.dstack(np.unravel_index(np.argsort(weights, axis=None), weights.shape))[0]
     spread = [*[cell for cell in order if weights[*cell] > 0.05 * weights.max()][::4], order[-1]]
-    brightness = [tab.pixel(int(query), int(key)) for query, key in spread]
+    brightness = [pixel(tab, int(query), int(key)) for query, key in spread]
     assert len(brightness) > 5
     assert sorted(brightness, reverse=not dark) == brightness
     ground = tab.find("body").evaluate("body => getComputedStyle(body).backgroundColor")
     assert (max(map(int, re.findall(r"\d+", ground))) < 80) == dark
 
 
-def test_address_restores_the_view(open_tab):
+def test_address_restores_the_view(open_forecaster, open_tab):
     """An address copied from one tab opens the same run, tag, step, sample and head in another."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.wait_for(step=STEPS[-1])
     tab.find("#step").press("Home")
     tab.wait_for(step=STEPS[0])
@@ -377,9 +283,9 @@ def test_nonsense_in_the_address_is_ignored(open_tab, address):
     tab.wait_for(step=STEPS[-1], sample=0, head="mean")
 
 
-def test_late_answer_is_dropped(open_tab):
+def test_late_answer_is_dropped(open_forecaster):
     """A step whose answer comes late does not replace the one that was chosen after it."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.wait_for(step=STEPS[-1])
 
     def delay(route):
@@ -431,9 +337,9 @@ def test_damaged_map_hides_only_itself(open_tab, address, layer):
     assert_shows(tab, 1, 2, WEIGHTS[0][0, 1], columns=WINDOW)
 
 
-def test_page_is_accessible(open_tab):
+def test_page_is_accessible(open_forecaster):
     """axe-core finds nothing to complain of, in light and in dark."""
-    tab = open_tab()
+    tab = open_forecaster()
     tab.wait_for(step=STEPS[-1])
     source = FRONTEND / "node_modules" / "axe-core" / "axe.min.js"
     if not source.exists():
@@ -448,22 +354,19 @@ def test_page_is_accessible(open_tab):
         assert [] == found
 
 
-def test_empty_log_directory_is_explained_and_then_filled(browser, start_tensorboard, tmp_path):
+def test_empty_log_directory_is_explained_and_then_filled(open_tab, start_tensorboard, tmp_path):
     """Without data a sentence and an example; later steps come with TensorBoard's reload and are followed."""
     with start_tensorboard(tmp_path) as url:
-        tab = Tab(browser, f"{url}/data/plugin_entry.html?name=attention")
+        tab = open_tab(f"{url}/data/plugin_entry.html?name=attention")
         expect(tab.find(".notice")).to_contain_text("No attention has been logged here.")
         expect(tab.find(".notice pre")).to_contain_text("zoo.AttentionLogger(")
-        tab.page.close()
         with EventFile(tmp_path / "live") as file:
             file.write(forecast_values(STEPS[0]), step=STEPS[0])
-            reader = browser.new_page()
             for _ in range(300):
-                if "live" in reader.request.get(f"{url}/data/plugin/attention/tags").text():
+                if "live" in tab.page.request.get(f"{url}/data/plugin/attention/tags").text():
                     break
-                reader.wait_for_timeout(100)
-            reader.close()
-            tab = Tab(browser, f"{url}/#attention")
+                tab.page.wait_for_timeout(100)
+            tab = open_tab(f"{url}/#attention")
             tab.wait_for(step=STEPS[0])
             file.write(forecast_values(STEPS[1]), step=STEPS[1])
         for _ in range(30):
@@ -472,6 +375,4 @@ def test_empty_log_directory_is_explained_and_then_filled(browser, start_tensorb
             if tab.find("#readout").get_attribute("data-step") == str(STEPS[1]):
                 break
         tab.wait_for(step=STEPS[1])
-        errors = tab.errors
         tab.page.close()
-    assert [] == errors

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from training.checkpoint import Batches, write_whole
+from training.checkpoint import Batches
+from training.run_folder import run_file
 
 # A small model with dropout and Adam, so that weights, optimizer and random seeds all matter.
 TRAIN = """
@@ -76,14 +77,14 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
 def test_a_full_disk_leaves_the_earlier_file(tmp_path):
     """What stood there stays whole, no temporary file is left, and the sentence says what to do."""
     path = tmp_path / "state"
-    write_whole(path, lambda file: file.write(b"earlier"))
+    with run_file(path) as file:
+        file.write_bytes(b"earlier")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(
-            OSError, match=r"could not be written \(.*too large.*\): free space or choose another"
-        ):
-            write_whole(path, lambda file: file.write(bytes(5000)))
+        expected = r"could not be written \(.*too large.*\): free space or choose another"
+        with pytest.raises(OSError, match=expected), run_file(path) as file:
+            file.write_bytes(bytes(5000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert b"earlier" == path.read_bytes()

@@ -150,6 +150,7 @@ def test_tensorboard_serves_what_was_logged(trained, start_tensorboard):
         (["--csv", "nowhere.csv"], "nowhere.csv"),
         (["--attention", "luong", "--alignment", "local_predictive"], "window"),
         (["--attention", "luong", "--alignment", "local_monotonic", "--attention-window", "0"], "window"),
+        (["--attention", "bahdanau", "--score", "dot"], "luong"),
         (["--units", "0"], "units"),
         (["--epochs", "0"], "--epochs is 0: at least 1"),
         (["--logdir", "/dev/null/logs"], "/dev/null/logs"),

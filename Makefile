@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PAGE := tb_plugin/static/index.js
 LOGS ?= logs
 
-.PHONY: help setup page demo test lint tables clean chromium
+.PHONY: help setup page demo test lint tables pictures clean chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ $(PAGE): $(wildcard tb_plugin/frontend/src/*) $(wildcard tb_plugin/frontend/*.js
 demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, until Ctrl-C
 	$(BIN)/python -m training forecast --attention bahdanau --series sp500 --logdir $(LOGS)
 	@echo "Open the address below and choose the tab Attention; Ctrl-C ends it."
-	@$(BIN)/tensorboard --logdir $(LOGS) --port 0
+	@exec $(BIN)/tensorboard --logdir $(LOGS) --port 0
 
 test: setup chromium ## every test
 	$(BIN)/python -m pytest
@@ -43,8 +43,20 @@ chromium: # the browser that the page's tests drive
 	  [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } || { \
 	  echo "The page's tests need Chromium. Type: sudo apt-get install chromium"; exit 1; }
 
-tables: setup ## train every model of the README's tables again, and write the tables (about an hour)
+FORECAST = $(BIN)/python -m training forecast --logdir $(LOGS)
+RESULTS = training/results
+LOCAL = --alignment local_predictive --attention-window 10
+
+tables: setup ## train every model of the docs' tables, and write the tables (a quarter of an hour)
+	$(FORECAST) --series sp500 --attention bahdanau --result $(RESULTS)/sp500-bahdanau.json
+	$(FORECAST) --series sp500 --attention luong --result $(RESULTS)/sp500-luong.json
+	$(FORECAST) --series sp500 --attention luong $(LOCAL) --result $(RESULTS)/sp500-luong-local.json
+	$(FORECAST) --series sp500_2022 --attention bahdanau --result $(RESULTS)/sp500_2022-bahdanau.json
+	$(FORECAST) --series sp500_2022 --attention luong --result $(RESULTS)/sp500_2022-luong.json
 	$(BIN)/python -m training tables
+
+pictures: setup chromium ## take the docs' screenshots again
+	$(BIN)/python -m pytest -q tests/test_whole_path.py --pictures docs
 
 clean: ## remove what was built, not what was trained
 	rm -rf .venv build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

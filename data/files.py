@@ -76,7 +76,7 @@ def load_file(path: str | PathLike[str]) -> pd.DataFrame:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path} cannot be read ({reason}): name a CSV or parquet file.") from error
     frame = _prices(table, path, first_line)
-    frame.attrs = {"name": path.stem, "source": os.fspath(path), "terms": "a local file"}
+    frame.attrs = {"name": path.stem, "title": path.stem, "source": os.fspath(path), "terms": "a local file"}
     return frame
 
 

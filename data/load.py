@@ -23,8 +23,8 @@ def load(
 
     Rows are dates (naive, sorted, unique, index "date") from `start` to `end`, both inclusive ("2014" means
     all of it). Columns are float64 in lower snake case, `close` always among them; missing cells stay NaN.
-    `frame.attrs` says `name`, `source` and `terms` (what is known of the data's licence). `refresh` downloads
-    a ticker anew instead of reading the cache.
+    `frame.attrs` says `name`, `title`, `source` and `terms` (what is known of the data's licence).
+    `refresh` downloads a ticker anew instead of reading the cache.
 
     Raises InputError, one sentence, for an unknown or missing series, a ticker without prices, a file that
     cannot be read, and an empty range.

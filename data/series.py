@@ -111,5 +111,10 @@ def load_series(name: str) -> pd.DataFrame:
     frame = frame.rename(columns={source.price: "close"})
     frame.columns = [column.lower().replace(" ", "_") for column in frame.columns]
     frame = frame.astype(float)
-    frame.attrs = {"name": name, "source": f"{source.package}: {source.file}", "terms": source.terms}
+    frame.attrs = {
+        "name": name,
+        "title": source.about.split(",")[0],
+        "source": f"{source.package}: {source.file}",
+        "terms": source.terms,
+    }
     return frame

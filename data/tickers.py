@@ -40,7 +40,12 @@ def load_ticker(ticker: str, *, refresh: bool = False) -> pd.DataFrame:
         frame = _download(symbol, cached[-1] if cached else None)
         path = _write(frame, symbol)
     date = path.suffixes[-2].lstrip(".")
-    frame.attrs = {"name": symbol, "source": f"Yahoo! Finance, downloaded {date}", "terms": TERMS}
+    frame.attrs = {
+        "name": symbol,
+        "title": symbol,
+        "source": f"Yahoo! Finance, downloaded {date}",
+        "terms": TERMS,
+    }
     return frame
 
 

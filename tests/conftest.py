@@ -32,8 +32,8 @@ def start_tensorboard():
 
 
 @contextlib.contextmanager
-def tensorboard_process(logdir, *flags):
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
+def tensorboard_process(logdir, *flags, python=sys.executable):
+    command = [python, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
     with tempfile.TemporaryFile() as output:  # a pipe that nobody empties would stop the process in the end
         process = subprocess.Popen(
             [*command, "--port", "0", "--reload_interval", "1", *flags],
@@ -159,3 +159,13 @@ def open_tab(browser):
         if not tab.page.is_closed():
             tab.page.close()
     assert [] == errors
+
+
+def pytest_addoption(parser):
+    parser.addoption("--pictures", metavar="DIR", help="keep the pictures that tests take, for the docs")
+
+
+@pytest.fixture
+def pictures(request, tmp_path):
+    """Where a test puts its pictures: thrown away unless `--pictures` says otherwise."""
+    return Path(request.config.getoption("--pictures") or tmp_path)

@@ -70,8 +70,8 @@ def add_arguments(parser):
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=int, default=40, help="at most (default %(default)s)")
     fit.add_argument("--patience", type=int, default=8, help="epochs without a better validation loss")
-    fit.add_argument("--batch-size", type=int, default=64, help="default %(default)s")
-    fit.add_argument("--learning-rate", type=float, default=1e-3, help="default %(default)s")
+    fit.add_argument("--batch-size", type=int, default=256, help="default %(default)s")
+    fit.add_argument("--learning-rate", type=float, default=3e-4, help="default %(default)s")
     fit.add_argument("--seed", type=int, default=0, help="default %(default)s")
     out = parser.add_argument_group("output")
     out.add_argument("--logdir", default="logs", help="where the run's folder goes (default %(default)s)")
@@ -95,7 +95,7 @@ def main(arguments):
     run = os.path.join(arguments.logdir, arguments.run or _run_name(arguments))
     model, control = _model(arguments, ready, arguments.attention), _model(arguments, ready, None)
     claim(run, settings, arguments.restart)
-    print(f"{title} on {frame.attrs['name']}: {_spans(ready)}; {len(ready.features)} features")
+    print(f"{title} on {frame.attrs['title']}: {_spans(ready)}; {len(ready.features)} features")
     print(f"run {run}", flush=True)
 
     began = time.monotonic()
@@ -211,7 +211,7 @@ def _attention_logger(samples, frame, scaler, run, images):
         name="validation",
         queries=Axis("time", len(queries[0]), labels=queries),
         keys=Axis("time", len(keys[0]), labels=keys),
-        series={f"{frame.attrs['name']} close": [close[samples.key_dates(i)].to_numpy() for i in chosen]},
+        series={f"{frame.attrs['title']} close": [close[samples.key_dates(i)].to_numpy() for i in chosen]},
         target=samples.future_close[chosen],
         forecast=lambda outputs: _as_prices(outputs, samples.last_close[chosen], scaler),
         samples=[f"forecast from {days[-1]}" for days in keys],

@@ -1,4 +1,4 @@
-"""Write the README's score tables again from the committed result files."""
+"""Write the docs' score tables again from the committed result files."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _SHARES = ("mape", "direction", "precision", "recall", "f1")
 
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+PAGES = [Path(__file__).parents[1] / page for page in ("README.md", "docs/forecasts.md")]
 
 
 def add_arguments(parser):
@@ -22,11 +22,12 @@ def add_arguments(parser):
 
 
 def main(arguments):
-    """Fill in the README."""
-    filled = fill(README.read_text(encoding="utf-8"))
-    with whole_file(README) as file:
-        file.write_text(filled, encoding="utf-8")
-    print(f"{README.name}: {filled.count('<!-- table ')} tables written")
+    """Fill in the pages."""
+    for page in PAGES:
+        filled = fill(page.read_text(encoding="utf-8"))
+        with whole_file(page) as file:
+            file.write_text(filled, encoding="utf-8")
+        print(f"{page.name}: {filled.count('<!-- table ')} tables written")
 
 
 def fill(text) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -168,9 +169,29 @@ def test_a_mistake_is_one_line(tmp_path, arguments, sentence):
     assert not any(files for _, _, files in os.walk(tmp_path))
 
 
-def test_the_readme_has_the_tables_of_the_result_files():
-    """Every table of the README is what its result file says."""
-    readme = table.README.read_text()
-    assert readme == table.fill(readme)
-    for file in table.RESULTS.glob("*.json"):
-        assert f"<!-- table {file.stem} -->" in readme
+def test_a_full_disk_is_one_line_and_the_training_goes_on(tmp_path):
+    """What stood there stays whole, nothing half-written is left, and the same command finishes later."""
+
+    def limit():  # no file may grow beyond this, as if the disk were full; the checkpoint would
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    run = command(*SMALL, "--logdir", tmp_path, "--run", "run")
+    full = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, preexec_fn=limit)
+    assert 2 == full.returncode, full.stderr
+    assert "checkpoint.npz could not be written (File too large): free space" in full.stderr
+    assert "Traceback" not in full.stderr
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    assert {"settings.json"} == left
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
+    assert 0 == done.returncode, done.stderr
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_the_docs_have_the_tables_of_the_result_files():
+    """Every table is what its result file says, and every result file has its table."""
+    text = "".join(page.read_text() for page in table.PAGES)
+    assert text == table.fill(text)
+    results = sorted(file.stem for file in table.RESULTS.glob("*.json"))
+    assert len(results) >= 5
+    for name in results:
+        assert f"<!-- table {name} -->" in text

@@ -45,6 +45,8 @@ def test_the_page_shows_what_the_trained_model_attends_to(logs, tab, pictures):
     assert ("2015-01-05", "2014-10-30") == (query, key)
     assert f"{data.load('sp500')['close']['2014-10-30']:,.2f}" in tab.find("#readout").inner_text()
     assert "S&P 500 close" == tab.find(".legend li").first.inner_text()
+    tab.find("#floor").select_option("lowest")
+    tab.hover(1, 17, 5, 60 + 5)
     tab.page.screenshot(path=pictures / "attention_tab.png")
 
     with np.load(logs / RUN / "checkpoint.npz") as state:

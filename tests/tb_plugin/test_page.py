@@ -258,6 +258,25 @@ def test_colour_follows_the_weight(open_forecaster, dark):
     assert (max(map(int, re.findall(r"\d+", ground))) < 80) == dark
 
 
+def test_colours_can_begin_at_the_lowest_weight(open_forecaster):
+    """Where all weights are much alike, the smallest gets the first colour, and the legend says so."""
+    tab = open_forecaster()
+    tab.find("#head").select_option("0")
+    tab.wait_for(head=0)
+    weights = WEIGHTS[STEPS[-1]][0, 0]
+    lowest = np.unravel_index(weights.argmin(), weights.shape)
+    assert "0" == tab.find(".ticks span").first.inner_text()
+    before = pixel(tab, *map(int, lowest))
+    tab.find("#floor").select_option("lowest")
+    expect(tab.find(".ticks span").first).not_to_have_text("0")
+    shown = float(tab.find(".ticks span").first.inner_text())
+    assert shown == pytest.approx(weights.min(), abs=bound(weights.min(), weights.max()) + 1e-4)
+    assert pixel(tab, *map(int, lowest)) >= before
+    middle = np.unravel_index(np.argsort(weights, axis=None)[weights.size // 2], weights.shape)
+    assert pixel(tab, *map(int, middle)) < pixel(tab, *map(int, lowest))
+    assert "p.attention.floor=lowest" in tab.page.url
+
+
 def test_address_restores_the_view(open_forecaster, open_tab):
     """An address copied from one tab opens the same run, tag, step, sample and head in another."""
     tab = open_forecaster()

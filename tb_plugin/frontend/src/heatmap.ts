@@ -3,18 +3,26 @@
 import { html, setAttributes, svg } from "./dom";
 import { LABEL_MOST, type Layout, OVERHANG, clip, layOut, textWidth, thin } from "./layout";
 import { colours, formatWeight, gradient } from "./scale";
-import type { Cursor, Shown, Store } from "./store";
+import type { Cursor, Selection, Shown, Store } from "./store";
 import { axisName } from "./words";
 
 const TOP = 46; // the query axis' title, and the legend
-const LEGEND = 316; // width, as in chart.css
+const LEGEND = 440; // width, as in chart.css
 const SLANT = Math.PI / 4;
 
 export function createHeatmap(store: Store): HTMLElement {
   const { state } = store;
   const canvas = html("canvas", { id: "heatmap", tabindex: 0, role: "img" });
   const marks = svg("svg", { class: "marks", "aria-hidden": "true" });
-  const legend = html("div", { class: "scale" });
+  const floor = html(
+    "select",
+    { id: "floor", "aria-label": "Colours begin at" },
+    html("option", { value: "zero" }, "from 0"),
+    html("option", { value: "lowest" }, "from the lowest"),
+  );
+  floor.addEventListener("change", () => void store.select({ floor: floor.value as Selection["floor"] }));
+  const ramp = html("div", { class: "ramp" });
+  const legend = html("div", { class: "scale" }, html("span", { class: "axis" }, "attention weight"), floor, ramp);
   const root = html("div", { class: "heatmap" }, canvas, marks, legend);
 
   let layout: Layout;
@@ -32,7 +40,10 @@ export function createHeatmap(store: Store): HTMLElement {
       layout = layOut(state, shown);
       drawCells(canvas, bitmap, layout, shown);
       hover = drawLabels(marks, layout, shown);
-      drawLegend(legend, layout, shown, dark);
+      // Flush with the map's right edge, but clear of the query axis' title.
+      legend.style.left = `${Math.max(180, layout.left + layout.mapWidth - LEGEND)}px`;
+      floor.value = state.selection.floor;
+      drawRamp(ramp, shown, dark);
     }
     drawHover(hover, layout, shown, state.cursor);
   });
@@ -80,12 +91,12 @@ function moved({ query, key }: Cursor, pressed: string, [, queries, keys]: reado
 }
 
 /** One pixel a cell; every draw scales this one bitmap. */
-function paint({ header, weights, max }: Shown, dark: boolean): HTMLCanvasElement {
+function paint({ header, weights, low, max }: Shown, dark: boolean): HTMLCanvasElement {
   const [, queries, keys] = header.shape;
   const palette = colours(dark);
   const pixels = Uint32Array.from(
     weights,
-    (weight) => palette[max > 0 ? Math.round((255 * weight) / max) : 0],
+    (weight) => palette[max > low ? Math.round((255 * (weight - low)) / (max - low)) : 0],
   );
   const bitmap = html("canvas", { width: keys, height: queries });
   const image = new ImageData(new Uint8ClampedArray(pixels.buffer), keys, queries);
@@ -228,19 +239,12 @@ function hideCovered(hover: SVGGElement): void {
   labels.forEach((label, index) => label.classList.toggle("near", covered[index]));
 }
 
-function drawLegend(legend: HTMLElement, layout: Layout, { max }: Shown, dark: boolean): void {
+function drawRamp(ramp: HTMLElement, { low, max }: Shown, dark: boolean): void {
   const bar = html("div", { class: "bar" });
   bar.style.background = gradient(dark);
-  const values = max > 0 ? [0, max / 2, max] : [0];
-  // Flush with the map's right edge, but clear of the query axis' title.
-  legend.style.left = `${Math.max(180, layout.left + layout.mapWidth - LEGEND)}px`;
-  legend.replaceChildren(
-    html("span", { class: "axis" }, "attention weight"),
-    html(
-      "div",
-      { class: "ramp" },
-      bar,
-      html("div", { class: "ticks" }, ...values.map((value) => html("span", {}, formatWeight(value)))),
-    ),
+  const values = max > low ? [low, (low + max) / 2, max] : [low];
+  ramp.replaceChildren(
+    bar,
+    html("div", { class: "ticks" }, ...values.map((value) => html("span", {}, formatWeight(value)))),
   );
 }

@@ -2,7 +2,7 @@
 
 import { DEFAULTS, type Selection } from "./store";
 
-const KEYS = ["run", "tag", "step", "sample", "head"] as const;
+const KEYS = ["run", "tag", "step", "sample", "head", "floor"] as const;
 const PREFIX = "p.attention.";
 
 /** The selection in the address: `#attention&p.attention.run=…`. */
@@ -24,6 +24,7 @@ export function readAddress(): Partial<Selection> {
     step: count(found.step),
     sample: count(found.sample),
     head: found.head === "mean" ? "mean" : count(found.head),
+    floor: found.floor === "lowest" ? "lowest" : undefined,
   };
   return Object.fromEntries(Object.entries(selection).filter(([, value]) => value !== undefined));
 }

@@ -20,9 +20,17 @@ export interface Selection {
   step: number | null; // null follows the newest
   sample: number;
   head: number | "mean";
+  floor: "zero" | "lowest"; // where the colours begin
 }
 
-export const DEFAULTS: Selection = { run: null, tag: null, step: null, sample: 0, head: "mean" };
+export const DEFAULTS: Selection = {
+  run: null,
+  tag: null,
+  step: null,
+  sample: 0,
+  head: "mean",
+  floor: "zero",
+};
 
 /** A record whose header is read: what can be chosen in it, and what is. */
 export interface Opened {
@@ -39,6 +47,7 @@ export interface Shown extends Opened {
   layer: string;
   at: Step;
   weights: Float32Array;
+  low: number; // the weight of the first colour
   max: number;
   queries: string[];
   keys: string[];
@@ -127,7 +136,7 @@ export function createStore(chosen: Partial<Selection>) {
   }
 
   async function show(signal: AbortSignal, listSteps: boolean): Promise<Partial<State>> {
-    const { run, tag, step, sample: wantedSample, head: wantedHead } = state.selection;
+    const { run, tag, step, sample: wantedSample, head: wantedHead, floor } = state.selection;
     if (run === null || tag === null) return { steps: [], opened: null, shown: null };
     const tags = state.runs?.[run] ?? [];
     const { name, layer } = splitTag(tag, tags);
@@ -177,6 +186,7 @@ export function createStore(chosen: Partial<Selection>) {
       layer: header.layer || layer,
       at,
       weights,
+      low: floor === "zero" ? 0 : weights.reduce((a, b) => Math.min(a, b), Infinity),
       max: weights.reduce((a, b) => Math.max(a, b), 0),
       queries: names(header.queries, sample, header.full[0]),
       keys: names(header.keys, sample, header.full[1]),

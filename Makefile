@@ -28,7 +28,7 @@ $(PAGE): $(wildcard tb_plugin/frontend/src/*) $(wildcard tb_plugin/frontend/*.js
 demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, until Ctrl-C
 	$(BIN)/python -m training forecast --attention bahdanau --series sp500 --logdir $(LOGS)
 	@echo "Open the address below and choose the tab Attention; Ctrl-C ends it."
-	@exec $(BIN)/tensorboard --logdir $(LOGS) --port 0
+	@TF_CPP_MIN_LOG_LEVEL=3 exec $(BIN)/tensorboard --logdir $(LOGS) --port 0
 
 test: setup chromium ## every test
 	$(BIN)/python -m pytest

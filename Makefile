@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PAGE := tb_plugin/static/index.js
 LOGS ?= logs
 
-.PHONY: help setup page demo test lint tables pictures clean chromium
+.PHONY: help setup page demo test lint tables pictures bench clean chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ tables: setup ## train every model of the docs' tables, and write the tables (a 
 
 pictures: setup chromium ## take the docs' screenshots again
 	$(BIN)/python -m pytest -q tests/test_whole_path.py --pictures docs
+
+bench: setup ## the speed that the docs state
+	$(BIN)/python benchmarks/import_time.py
 
 clean: ## remove what was built, not what was trained
 	rm -rf .venv build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

@@ -7,8 +7,8 @@ import pandas as pd
 
 from data.figures import draw
 from data.summary import process
-from data.whole_file import whole_file
 from zoo.preprocess import InputError
+from zoo.whole_file import whole_file
 
 
 def explore(frame: pd.DataFrame, output: str | PathLike[str]) -> list[Path]:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from data.whole_file import whole_file
 from zoo.preprocess import InputError
+from zoo.whole_file import whole_file
 
 TERMS = "Yahoo! Finance, for personal use"
 

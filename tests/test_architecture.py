@@ -18,10 +18,20 @@ ROOMS = {
     "zoo/preprocess": {"zoo.errors", "numpy", "pandas"},
     "zoo/layers": {"zoo.layers", "keras"},
     "zoo/models": {"zoo.models", "zoo.layers", "keras"},
+    "zoo/whole_file.py": set(),
     "zoo/capture": {"zoo.capture", "zoo.attention_map", "keras", "numpy"},
     "tb_plugin": {"tensorboard", "numpy", "google_crc32c", "werkzeug"},
-    "data": {"zoo.errors", "zoo.preprocess", "numpy", "pandas", "matplotlib", "yfinance", "pyarrow"},
-    "training": {"training", "data", "zoo", "tb_plugin", "numpy", "pandas", "keras", "tensorflow"},
+    "data": {
+        "zoo.errors",
+        "zoo.whole_file",
+        "zoo.preprocess",
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "yfinance",
+        "pyarrow",
+    },
+    "training": {"training", "data", "zoo", "numpy", "keras"},
 }
 
 

@@ -5,8 +5,8 @@ import os
 import shutil
 from contextlib import contextmanager
 
-from data.whole_file import whole_file
 from zoo.errors import InputError
+from zoo.whole_file import whole_file
 
 
 def claim(run, settings, restart):
@@ -36,7 +36,7 @@ def write_json(path, content):
 
 @contextmanager
 def run_file(path):
-    """`data.whole_file` for a file of a run, with what to type when it cannot be written."""
+    """`zoo.whole_file` for a file of a run, with what to type when it cannot be written."""
     try:
         with whole_file(path) as unfinished:
             yield unfinished

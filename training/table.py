@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from data.whole_file import whole_file
 from training.scores import LOWER_IS_BETTER, METRICS
+from zoo.whole_file import whole_file
 
 _HEADS = {"mse": "MSE", "mae": "MAE", "mape": "MAPE %", "direction": "direction %"}
 _HEADS |= {"precision": "precision %", "recall": "recall %", "f1": "F1 %"}

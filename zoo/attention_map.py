@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoo.whole_file import whole_file
+
 AXIS_KINDS = ("step", "time", "token", "patch", "feature", "channel")
 
 
@@ -139,11 +141,17 @@ class AttentionMap:
         return replace(self, weights=weights.astype(self.weights.dtype), queries=axes[0], keys=axes[1])
 
     def save(self, path) -> None:
-        """Write the map to a `.npz` file that `AttentionMap.load` reads."""
+        """Write the map, whole or not at all, to a `.npz` file that `AttentionMap.load` reads."""
         about = {"queries": self.queries.as_dict(), "keys": self.keys.as_dict(), "layer": self.layer}
         about |= {"normalised": self.normalised, "full": [int(length) for length in self.full]}
-        with open(path, "wb") as file:
+        with whole_file(path) as unfinished, open(unfinished, "wb") as file:
             np.savez_compressed(file, weights=self.weights, about=np.array(json.dumps(about)))
+
+    def _repr_png_(self):
+        """How a notebook shows the map: its first sample."""
+        from zoo import plot
+
+        return plot.png(plot.heatmap(self))
 
     @classmethod
     def load(cls, path) -> "AttentionMap":

@@ -69,6 +69,11 @@ def test_saved_map_comes_back_whole(tmp_path):
     )
 
 
+def test_a_notebook_shows_a_picture():
+    """The first sample as a PNG."""
+    assert b"\x89PNG" == softmax_map(2, 1, 3, 4)._repr_png_()[:4]
+
+
 def test_loading_never_unpickles(tmp_path):
     """A file that holds a pickle is refused, not executed."""
     np.savez(tmp_path / "map.npz", weights=np.array([{"a": 1}], dtype=object), about=np.array("{}"))

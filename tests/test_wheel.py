@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*command, **options):
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
 @pytest.fixture(scope="module")

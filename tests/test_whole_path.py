@@ -20,7 +20,7 @@ def logs(tmp_path_factory):
     """The README's training on the whole index."""
     logs = tmp_path_factory.mktemp("logs")
     recipe = ["forecast", "--attention", "bahdanau", "--series", "sp500", "--logdir", logs]
-    subprocess.run([sys.executable, "-m", "training", *recipe], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "training", *recipe], cwd=ROOT, check=True)
     return logs
 
 

@@ -164,7 +164,7 @@ def _model(arguments, ready, attention):
         )
     except ValueError as error:  # a choice of the command line that the layers refuse
         raise InputError(str(error)) from None
-    model.compile(keras.optimizers.Adam(arguments.learning_rate, clipnorm=1.0), "mse", ["mae"])
+    model.compile(keras.optimizers.Adam(arguments.learning_rate, clipnorm=1.0), "mse", metrics=["mae"])
     return model
 
 

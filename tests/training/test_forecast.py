@@ -35,15 +35,16 @@ def forecast(*arguments):
 def trained(tmp_path_factory):
     """The log directory of a training that was killed in the middle and typed again, and what was printed."""
     logs = tmp_path_factory.mktemp("logs")
+    told = open(logs / "told.txt", "w")
     process = subprocess.Popen(
         command(*SMALL, "--attention", "luong", "--logdir", logs, "--run", "run"),
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=told,
+        stderr=told,
     )
     checkpoint, end = logs / "run" / "checkpoint.npz", time.monotonic() + 300
     while not checkpoint.exists():
-        assert process.poll() is None and time.monotonic() < end, "no checkpoint was written"
+        assert process.poll() is None and time.monotonic() < end, (logs / "told.txt").read_text()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -7,6 +7,7 @@ python -m data explore --csv prices.csv
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -63,4 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,11 +5,15 @@ consumer (the summary writer, plots, analysis) takes one.
 """
 
 import json
+import math
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoo.errors import InputError
 from zoo.whole_file import whole_file
 
 AXIS_KINDS = ("step", "time", "token", "patch", "feature", "channel")
@@ -154,17 +158,43 @@ class AttentionMap:
         return plot.png(plot.heatmap(self))
 
     @classmethod
-    def load(cls, path) -> "AttentionMap":
-        """Read a map that `save` wrote; the file cannot execute code."""
-        with np.load(path, allow_pickle=False) as file:
-            weights, about = file["weights"], json.loads(str(file["about"]))
-        grids = {
-            name: tuple(about[name]["grid"]) if about[name]["grid"] else None for name in ("queries", "keys")
-        }
-        axes = {name: Axis(**about[name] | {"grid": grids[name]}) for name in grids}
-        return cls(
-            weights, layer=about["layer"], normalised=about["normalised"], full=tuple(about["full"]), **axes
-        )
+    def load(cls, path, max_bytes: int = 2**30) -> "AttentionMap":
+        """Read a map that `save` wrote; the file cannot execute code, nor unpack to more than `max_bytes`.
+
+        Raises:
+            InputError: it is no such file, or a larger one.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                weights, about = (_unpacked(archive, path, name, max_bytes) for name in ("weights", "about"))
+            about = json.loads(str(about))
+            axes = {
+                name: Axis(**about[name] | {"grid": about[name]["grid"] and tuple(about[name]["grid"])})
+                for name in ("queries", "keys")
+            }
+            rest = {"layer": str(about["layer"]), "normalised": bool(about["normalised"])}
+            return cls(weights, full=tuple(about["full"]), **rest, **axes)
+        except InputError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is no whole attention map ({error}): give a file that AttentionMap.save wrote."
+            ) from None
+
+
+def _unpacked(archive, path, name, max_bytes):
+    """One array of the file. Its header is read first: NumPy makes room for whatever size it claims."""
+    with archive.open(f"{name}.npy") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        size = math.prod(shape) * dtype.itemsize
+        if size > max_bytes:
+            raise InputError(
+                f"{path} would unpack to {size:,} bytes, at most {max_bytes:,} are read: pass a higher "
+                "max_bytes if you trust it."
+            )
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _chosen(axis, positions):

@@ -120,6 +120,18 @@ def test_the_list_has_a_line_for_each_series(capsys):
     assert 5 == len(lines) and lines[0].startswith("sp500 ")
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """`python -m data list | head` ends without a traceback."""
+    command = [sys.executable, "-m", "data", "list"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    os.close(write)
+    assert "" == done.stderr
+
+
 def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
     """Unknown names, missing files and unwritable folders end without a traceback."""
     blocked = tmp_path / "file"

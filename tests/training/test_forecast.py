@@ -35,13 +35,9 @@ def forecast(*arguments):
 def trained(tmp_path_factory):
     """The log directory of a training that was killed in the middle and typed again, and what was printed."""
     logs = tmp_path_factory.mktemp("logs")
-    told = open(logs / "told.txt", "w")
-    process = subprocess.Popen(
-        command(*SMALL, "--attention", "luong", "--logdir", logs, "--run", "run"),
-        cwd=ROOT,
-        stdout=told,
-        stderr=told,
-    )
+    with open(logs / "told.txt", "w") as told:
+        arguments = command(*SMALL, "--attention", "luong", "--logdir", logs, "--run", "run")
+        process = subprocess.Popen(arguments, cwd=ROOT, stdout=told, stderr=told)
     checkpoint, end = logs / "run" / "checkpoint.npz", time.monotonic() + 300
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < end, (logs / "told.txt").read_text()

@@ -1,9 +1,12 @@
+import zipfile
+
 import numpy as np
 import pytest
 
 from tb_plugin import record
 from zoo import AttentionMap, Axis
 from zoo.attention_map import AXIS_KINDS
+from zoo.errors import InputError
 
 
 def softmax_map(*shape, **about):
@@ -79,6 +82,36 @@ def test_loading_never_unpickles(tmp_path):
     np.savez(tmp_path / "map.npz", weights=np.array([{"a": 1}], dtype=object), about=np.array("{}"))
     with pytest.raises(ValueError, match="pickle"):
         AttentionMap.load(tmp_path / "map.npz")
+
+
+def damaged(path, content):
+    """A file of a map, changed by `content` from its bytes."""
+    softmax_map(1, 1, 2, 3).save(path)
+    path.write_bytes(content(path.read_bytes()))
+
+
+def claims_a_terabyte(path):
+    """A small file whose weights say that they are large."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("weights.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1, 1, 500_000, 500_000)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: damaged(path, lambda whole: whole[:-50]), "is no whole attention map"),
+        (lambda path: damaged(path, lambda whole: b"text"), "is no whole attention map"),
+        (lambda path: np.savez(path, other=np.ones(3)), "weights.npy"),
+        (claims_a_terabyte, "would unpack to 1,000,000,000,000 bytes"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_one_sentence(write, words, tmp_path):
+    """What is no map, or claims to be enormous, is refused before any room is made for it."""
+    write(tmp_path / "map.npz")
+    with pytest.raises(InputError, match=words) as error:
+        AttentionMap.load(tmp_path / "map.npz")
+    assert "map.npz" in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

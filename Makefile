@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PAGE := tb_plugin/static/index.js
 LOGS ?= logs
 
-.PHONY: help setup page demo test lint tables pictures bench clean chromium
+.PHONY: help setup page demo test lowest lint tables pictures bench clean chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,16 @@ demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, un
 
 test: setup chromium ## every test
 	$(BIN)/python -m pytest
+
+LOWEST = .lowest/bin/python
+
+lowest: $(PAGE) chromium ## the tests on the lowest versions that setup.cfg allows, in .lowest
+	$(PYTHON) -m venv .lowest
+	sed -nE 's/^ +([a-z0-9-]+)>=(.*)$$/\1==\2/p' setup.cfg | grep -v torch > .lowest/versions.txt
+	grep '^torch==' constraints.txt >> .lowest/versions.txt
+	$(LOWEST) -m pip install -q -c .lowest/versions.txt -e ".[tensorflow,live,test]"
+	$(LOWEST) -m pip install -q --no-deps -r data/packages.txt
+	$(LOWEST) -m pytest
 
 lint: setup ## the linters
 	$(BIN)/ruff check .
@@ -62,4 +72,4 @@ bench: setup ## the speed that the docs state
 	$(BIN)/python benchmarks/import_time.py
 
 clean: ## remove what was built, not what was trained
-	rm -rf .venv build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules
+	rm -rf .venv .lowest build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

@@ -1,6 +1,8 @@
 """From real prices to a cell of the page, as a newcomer walks it."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,18 @@ def test_the_page_shows_what_the_trained_model_attends_to(logs, tab, pictures):
     _, maps = zoo.attend(model, sample_of(logs))
     expected = maps["decoder"].weights[0, 0]
     assert expected[1, 17] == pytest.approx(weight, abs=float(expected.max()) / 255 + 1e-6)
+
+
+def test_the_readme_forecasts_with_the_trained_model(logs):
+    """The README's block for a trained run, where that run is."""
+    readme = (ROOT / "README.md").read_text()
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "load_model" in one]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", block.replace('"logs/', f'"{logs}/')]
+    done = subprocess.run(command, cwd=logs, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    forecast = np.array(done.stdout.strip(" []\n").split(), float)
+    assert (5,) == forecast.shape
+    np.testing.assert_allclose(forecast, data.load("sp500")["close"].iloc[-1], rtol=0.05)
 
 
 def sample_of(logs):

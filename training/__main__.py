@@ -1,12 +1,7 @@
 """`python -m training NAME`: train a model of the zoo, or write the tables of what was trained."""
 
 import argparse
-import os
 import sys
-
-# Before TensorFlow is loaded: without a GPU its log begins with an error that is none. What really fails
-# is raised in Python.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from training import forecast, table
 from zoo.errors import InputError

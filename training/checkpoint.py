@@ -1,21 +1,24 @@
 """A training that can be killed at any moment and goes on as if it had not been."""
 
 import json
+import math
 import os
+import zipfile
+import zlib
 
 import keras
 import numpy as np
 
-from training.run_folder import run_file
+from training.run_folder import damaged, run_file
+from zoo.errors import InputError
 
 
 class Batches(keras.utils.PyDataset):
     """The batches of all epochs to come, in an order that depends on the seed and the epoch alone.
 
-    Give `steps` to `fit` as `steps_per_epoch`, and `shuffle=False`. One long data set, because Keras
-    fetches ahead across the end of
-    an epoch: an order drawn anew in `on_epoch_end` would reach some batches of the next epoch and not others,
-    and a resumed training would draw others than the unbroken one.
+    Give `steps` to `fit` as `steps_per_epoch`, and `shuffle=False`. One long data set, because Keras fetches
+    ahead across the end of an epoch: an order drawn anew in `on_epoch_end` would reach some batches of the
+    next epoch and not others, and a resumed training would draw others than the unbroken one.
     """
 
     def __init__(self, x, y, batch_size, seed, epochs):
@@ -49,9 +52,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.best, self.best_epoch, self.best_weights, self.history = np.inf, 0, None, []
 
     def restore(self, model):
-        """Put the saved state, if there is one, into `model` and this callback."""
-        if not os.path.exists(self.path):
-            return
+        """Put the saved state, if there is one, into `model` and this callback.
+
+        Raises InputError where the file is damaged.
+        """
+        if os.path.exists(self.path):
+            try:
+                self._restore(model)
+            except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+                raise damaged(self.path, error) from None
+
+    def _restore(self, model):
         model.optimizer.build(model.trainable_variables)
         with np.load(self.path, allow_pickle=False) as file:
             for group, variables in _groups(model).items():
@@ -66,6 +77,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Judge the epoch and save."""
+        if not math.isfinite(logs["val_loss"]):
+            raise InputError(
+                f"The validation loss of epoch {epoch + 1} is {logs['val_loss']}: begin anew with a lower "
+                "--learning-rate and --restart."
+            )
         self.epoch = epoch + 1
         self.history.append({name: float(value) for name, value in logs.items()})
         if logs["val_loss"] < self.best:

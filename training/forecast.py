@@ -2,10 +2,11 @@
 
     python -m training forecast --attention bahdanau --series sp500
 
-trains for a few minutes on two cores, shows its attention in TensorBoard (`tensorboard --logdir logs`), and
+trains for a minute or two on two cores, shows its attention in TensorBoard (`tensorboard --logdir logs`), and
 prints its scores on the test part beside those of five baselines. Killed, it goes on when typed again.
 """
 
+import hashlib
 import os
 import platform
 import sys
@@ -15,7 +16,8 @@ import numpy as np
 
 import data
 from training import baselines, table
-from training.run_folder import claim, run_file, write_json
+from training.quiet import keras_without_its_preamble
+from training.run_folder import check_writable, claim, run_file, write_json
 from training.scores import METRICS, difference, scores
 from zoo.errors import InputError
 from zoo.preprocess import prepare
@@ -86,15 +88,16 @@ def main(arguments):
     """Train, score, print."""
     if not (arguments.series or arguments.ticker or arguments.csv):
         arguments.series = "sp500"
+    _check(arguments)
     settings = {name: value for name, value in vars(arguments).items() if name not in NOT_THE_MODEL}
-    for name in ("epochs", "patience", "batch_size"):
-        if settings[name] < 1:
-            raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: at least 1 is wanted.")
     title = _title(arguments)
     frame, ready = _prices(arguments)
     run = os.path.join(arguments.logdir, arguments.run or _run_name(arguments))
+    if arguments.result:
+        check_writable(os.path.dirname(os.path.abspath(arguments.result)), "--result")
+    keras_without_its_preamble()
     model, control = _model(arguments, ready, arguments.attention), _model(arguments, ready, None)
-    claim(run, settings, arguments.restart)
+    claim(run, settings | {"prices": _digest(ready)}, arguments.restart)
     print(f"{title} on {frame.attrs['title']}: {_spans(ready)}; {len(ready.features)} features")
     print(f"run {run}", flush=True)
 
@@ -112,6 +115,7 @@ def main(arguments):
         "epochs": len(history),
         "seconds": round(time.monotonic() - began),
         "history": history,
+        "scaler": ready.scaler.to_dict(),
         "versions": _versions(),
     }
     for path in filter(None, (os.path.join(run, "result.json"), arguments.result)):
@@ -121,6 +125,37 @@ def main(arguments):
     )
     print(table.render(result))
     print(f"\nLook at the attention: tensorboard --logdir {arguments.logdir}")
+
+
+def _check(arguments):
+    """What can be refused before anything is loaded."""
+    for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 1), ("seed", 0)):
+        value = getattr(arguments, name)
+        if not least <= value < 2**32:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {value}: a whole number of at least {least} is wanted."
+            )
+    if not 0 < arguments.learning_rate < float("inf"):
+        raise InputError(f"--learning-rate is {arguments.learning_rate}: a number above 0 is wanted.")
+    for name in ("score", "alignment", "attention_window"):
+        if arguments.attention != "luong" and getattr(arguments, name) is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} is Luong's: add --attention luong, or leave it out."
+            )
+    if (arguments.run and os.path.basename(arguments.run) != arguments.run) or arguments.run in (".", ".."):
+        raise InputError(
+            f"--run is {arguments.run!r}: the name of a folder in --logdir is wanted, not a path."
+        )
+
+
+def _digest(ready):
+    """Tells prices from others, so that a training never goes on over prices it did not begin with."""
+    digest = hashlib.sha256(ready.index.to_numpy().tobytes())
+    for part in (ready.train, ready.validation, ready.test):
+        digest.update(np.ascontiguousarray(part.x))
+        digest.update(np.ascontiguousarray(part.future_close))
+    first, last = ready.index[[0, -1]].strftime("%Y-%m-%d")
+    return f"{len(ready.index)} days, {first} to {last}, digest {digest.hexdigest()[:12]}"
 
 
 def _prices(arguments):
@@ -214,7 +249,7 @@ def _attention_logger(samples, frame, scaler, run, images):
         series={f"{frame.attrs['title']} close": [close[samples.key_dates(i)].to_numpy() for i in chosen]},
         target=samples.future_close[chosen],
         forecast=lambda outputs: _as_prices(outputs, samples.last_close[chosen], scaler),
-        samples=[f"forecast from {days[-1]}" for days in keys],
+        titles=[f"forecast from {days[-1]}" for days in keys],
         images=images,
     )
 

@@ -1,12 +1,31 @@
 """The folder of a run: whose it is, and how its files are written."""
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 from contextlib import contextmanager
 
 from zoo.errors import InputError
 from zoo.whole_file import whole_file
+
+# A training of the defaults writes about half a megabyte.
+ROOM = 2**20
+
+
+def check_writable(folder, option):
+    """Make `folder` and see that files can be written there, or say which option to change."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}): choose another place with {option}."
+        ) from None
 
 
 def claim(run, settings, restart):
@@ -17,15 +36,24 @@ def claim(run, settings, restart):
     path = os.path.join(run, "settings.json")
     if restart and os.path.exists(path):
         shutil.rmtree(run)
+    check_writable(run, "--logdir")
     if os.path.exists(path):
-        with open(path) as file:
-            earlier = json.load(file)
+        with open(path, "rb") as file:
+            try:
+                earlier = dict(json.load(file))
+            except (ValueError, TypeError) as error:
+                raise damaged(path, error) from None
         for name in sorted(name for name in settings if earlier.get(name) != settings[name]):
             raise InputError(
-                f"{run} was trained with {name}={earlier.get(name)!r}, now {settings[name]!r} is asked for: "
+                f"{run} was trained with {name}={earlier.get(name)!r}, now it is {settings[name]!r}: "
                 "give the new training another folder with --run NAME, or forget the old one with --restart."
             )
     write_json(path, settings)
+
+
+def damaged(path, error):
+    """The exception for a file of the run that cannot be read back."""
+    return InputError(f"{path} is damaged ({error}): forget this training and begin anew with --restart.")
 
 
 def write_json(path, content):
@@ -42,6 +70,6 @@ def run_file(path):
             yield unfinished
     except OSError as error:
         raise OSError(
-            f"{path} could not be written ({error.strerror or error}): free space or choose another folder "
-            "with --logdir, then type the same command again and the training goes on."
+            f"{path} could not be written ({error.strerror or error}): free space, then type the same "
+            "command again and the training goes on."
         ) from None

@@ -1,6 +1,7 @@
 """Write the docs' score tables again from the committed result files."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def render(result) -> str:
 def _best(rows, metric):
     values = {name: scores[metric]["value"] for name, scores in rows.items()}
     known = [value for value in values.values() if value is not None]
-    wanted = (min if metric in LOWER_IS_BETTER else max)(known)
-    return {name for name, value in values.items() if value == wanted}
+    wanted = (min if metric in LOWER_IS_BETTER else max)(known, default=None)
+    return {name for name, value in values.items() if value is not None and value == wanted}
 
 
 def _cell(score, metric, best):
@@ -74,6 +75,10 @@ def _cell(score, metric, best):
         return "–"
     factor = 100 if metric in _SHARES else 1
     digits = 2 if metric in ("mape", "mae") else 1
+    if (
+        metric not in _SHARES and 0 < score["value"] < 1000
+    ):  # in units of the price: four digits of a cheap one
+        digits = max(digits, 3 - math.floor(math.log10(score["value"])))
     value, low, high = (f"{factor * score[key]:,.{digits}f}" for key in ("value", "low", "high"))
     return f"{f'**{value}**' if best else value} [{low}, {high}]"
 

@@ -27,12 +27,12 @@ class AttentionLogger(keras.callbacks.Callback):
         series: what the keys saw, `{name: (batch, keys)}`, drawn above the map on the keys' labels.
         target: what came, `(batch, queries)`, in the units of `series`.
         forecast: a function from the model's outputs to `(batch, queries)` in the units of `series`.
-        samples: a title for each sample.
+        titles: what to call each input of the sample.
         images: also write plain image summaries, for readers without the plugin.
 
     Raises:
-        ValueError: `every` is not understood, or, when training begins, the axes and series do not fit the
-        maps.
+        ValueError: `every` is not understood, or, when training begins, the axes, series, titles or forecast
+            do not fit the maps, or inputs × heads are more than 256.
         OSError: the log could not be written; the sentence says why, and nothing half-written is left.
 
     >>> import tempfile, keras, numpy as np, zoo
@@ -57,19 +57,18 @@ class AttentionLogger(keras.callbacks.Callback):
         series=None,
         target=None,
         forecast=None,
-        samples=None,
+        titles=None,
         images=False,
     ):
         super().__init__()
         self.logdir, self.sample, self.name, self.layers = logdir, sample, name, layers
         self.queries, self.keys, self.forecast = queries, keys, forecast
-        self.beside = {"series": series, "target": target, "samples": samples, "images": images}
-        count, self.unit = _parsed(every)
-        self.count = count
+        self.beside = {"series": series, "target": target, "titles": titles, "images": images}
+        self.count, self.unit = _parsed(every)
 
     def on_train_begin(self, logs=None):
         """Fail before the first epoch and not after it, where the sample cannot be logged."""
-        self._maps()
+        summary.encode(**self._seen())
         try:
             os.makedirs(self.logdir, exist_ok=True)
             if not os.access(self.logdir, os.W_OK):
@@ -114,10 +113,13 @@ class AttentionLogger(keras.callbacks.Callback):
                 )
         return outputs, fitted
 
-    def _log(self, step):
+    def _seen(self):
         outputs, maps = self._maps()
         forecast = np.asarray(self.forecast(outputs)) if self.forecast else None
-        summary.attention(self.name, maps, step, logdir=self.logdir, forecast=forecast, **self.beside)
+        return {"name": self.name, "maps": maps, "forecast": forecast, **self.beside}
+
+    def _log(self, step):
+        summary.attention(step=step, logdir=self.logdir, **self._seen())
 
 
 def _parsed(every):

@@ -8,7 +8,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,6 +45,10 @@ class Axis:
             )
         if self.labels is None:
             return
+        if isinstance(self.labels, str) or any(
+            not isinstance(label, (str, Iterable)) for label in self.labels
+        ):
+            raise ValueError(f"Labels are a list of texts, one a position; found {self.labels!r}.")
         labels = tuple(label if isinstance(label, str) else tuple(label) for label in self.labels)
         for one in [labels] if all(isinstance(label, str) for label in labels) else labels:
             if len(one) != self.length or not all(isinstance(label, str) for label in one):

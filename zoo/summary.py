@@ -3,6 +3,7 @@
 import atexit
 import os
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _files: dict[str, event_file.EventFile] = {}
 
 
 def attention(
-    name, maps, step, *, logdir, series=None, forecast=None, target=None, samples=None, images=False
+    name, maps, step, *, logdir, series=None, forecast=None, target=None, titles=None, images=False
 ) -> None:
     """Write attention maps for one step of training.
 
@@ -31,11 +32,11 @@ def attention(
         logdir: the directory of the run.
         series: what the keys saw, drawn above the map: `{name: (batch, keys)}`.
         forecast, target: what was foretold and what came: `(batch, queries)`, in the units of `series`.
-        samples: a title for each sample.
+        titles: what to call each sample.
         images: also write plain image summaries (mean over heads), for readers without the plugin.
 
     Raises:
-        ValueError: lengths that do not fit the maps.
+        ValueError: lengths that do not fit the maps; more than 256 samples × heads.
         OSError: nothing could be written; no half-written record is left behind.
 
     >>> import tempfile, numpy as np, zoo
@@ -44,16 +45,35 @@ def attention(
     ...     zoo.summary.attention("demo", seen, step=0, logdir=logs, series={"price": [[1, 2, 3, 4]]})
     ...     zoo.summary.close(logs)
     """
-    maps = {maps.layer or "attention": maps} if isinstance(maps, AttentionMap) else maps
+    beside = {"series": series, "forecast": forecast, "target": target, "titles": titles}
+    values = encode(name, maps, images=images, **beside)
+    directory = os.path.join(os.fspath(logdir), record.PLUGIN)
+    if directory not in _files:
+        _files[directory] = event_file.EventFile(directory)
+    _files[directory].write(values, step)
+
+
+def encode(name, maps, *, series=None, forecast=None, target=None, titles=None, images=False) -> list:
+    """What `attention` would write for one step, or the error it would raise."""
+    if isinstance(maps, AttentionMap):
+        maps = {maps.layer or "attention": maps}
+    if not isinstance(maps, Mapping) or not all(isinstance(one, AttentionMap) for one in maps.values()):
+        raise ValueError(
+            f"`maps` is a zoo.AttentionMap or a dict of them, found {type(maps).__name__}: make one of an "
+            "array with zoo.AttentionMap(weights), weights being (batch, heads, queries, keys)."
+        )
     if not maps:
         raise ValueError("There is no attention to write: `maps` is empty.")
     first = next(iter(maps.values()))
+    counts = {layer: len(one.weights) for layer, one in maps.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"The maps of one step show the same samples, found {counts} samples.")
     drawn = [(title, "input", first.keys, values) for title, values in (series or {}).items()]
     drawn += [
         ("forecast", "forecast", first.queries, forecast),
         ("what came", "target", first.queries, target),
     ]
-    values = [_inputs(name, len(first.weights), [one for one in drawn if one[3] is not None], samples)]
+    values = [_inputs(name, len(first.weights), [one for one in drawn if one[3] is not None], titles)]
     for layer, attention_map in maps.items():
         stored = attention_map.pooled(LONGEST, LONGEST)
         blobs = record.encode_maps(
@@ -67,10 +87,7 @@ def attention(
         values.append(event_file.blob_value(record.map_tag(name, layer), blobs))
         if images:
             values.append(_image(name, layer, attention_map))
-    directory = os.path.join(os.fspath(logdir), record.PLUGIN)
-    if directory not in _files:
-        _files[directory] = event_file.EventFile(directory)
-    _files[directory].write(values, step)
+    return values
 
 
 def close(logdir) -> None:

@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        expected = r"could not be written \(.*too large.*\): free space or choose another"
+        expected = r"could not be written \(.*too large.*\): free space, then type"
         with pytest.raises(OSError, match=expected), run_file(path) as file:
             file.write_bytes(bytes(5000))
     finally:

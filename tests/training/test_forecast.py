@@ -10,9 +10,11 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from training import table
+from training.scores import METRICS
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +97,7 @@ def test_other_settings_do_not_overwrite_a_run(trained):
     done = forecast(*SMALL, "--attention", "luong", "--logdir", logs, "--run", "run", "--units", 7)
     assert 2 == done.returncode
     assert "Traceback" not in done.stderr
-    assert "was trained with units=5, now 7 is asked for" in done.stderr
+    assert "was trained with units=5, now it is 7" in done.stderr
 
 
 def test_the_saved_model_is_the_scored_one(trained):
@@ -148,10 +150,14 @@ def test_tensorboard_serves_what_was_logged(trained, start_tensorboard):
         (["--csv", "nowhere.csv"], "nowhere.csv"),
         (["--attention", "luong", "--alignment", "local_predictive"], "window"),
         (["--attention", "luong", "--alignment", "local_monotonic", "--attention-window", "0"], "window"),
-        (["--attention", "bahdanau", "--score", "dot"], "luong"),
+        (["--attention", "bahdanau", "--score", "dot"], "--score is Luong's: add --attention luong"),
         (["--units", "0"], "units"),
-        (["--epochs", "0"], "--epochs is 0: at least 1"),
-        (["--logdir", "/dev/null/logs"], "/dev/null/logs"),
+        (["--epochs", "0"], "--epochs is 0: a whole number of at least 1"),
+        (["--seed", "-1"], "--seed is -1: a whole number of at least 0"),
+        (["--learning-rate", "-1"], "--learning-rate is -1.0: a number above 0"),
+        (["--run", "../elsewhere"], "--run is '../elsewhere': the name of a folder"),
+        (["--logdir", "/dev/null/logs"], "choose another place with --logdir"),
+        (["--result", "/dev/null/result.json"], "choose another place with --result"),
         (["--ticker", "NOSUCH"], "NOSUCH"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
@@ -159,10 +165,9 @@ def test_tensorboard_serves_what_was_logged(trained, start_tensorboard):
 def test_a_mistake_is_one_line(tmp_path, arguments, sentence):
     """Exit status 2, one sentence on stderr, nothing left in the log directory."""
     done = forecast("--logdir", tmp_path / "logs", *arguments)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("python -m training")]
     assert 2 == done.returncode, done.stderr
-    assert 1 == len(lines) and "Traceback" not in done.stderr
-    assert sentence in lines[0]
+    assert 1 == len(done.stderr.splitlines()), done.stderr
+    assert sentence in done.stderr
     assert not any(files for _, _, files in os.walk(tmp_path))
 
 
@@ -182,6 +187,60 @@ def test_a_full_disk_is_one_line_and_the_training_goes_on(tmp_path):
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert 0 == done.returncode, done.stderr
     assert (tmp_path / "run" / "model.keras").exists()
+
+
+def prices(path, days=400, seed=0):
+    walk = 100 * np.exp(np.cumsum(0.01 * np.random.default_rng(seed).normal(size=days)))
+    pd.DataFrame({"date": pd.bdate_range("2015-01-01", periods=days), "close": walk}).to_csv(
+        path, index=False
+    )
+
+
+TINY = ["--window", "11", "--horizon", "2", "--units", "3", "--epochs", "1", "--run", "run"]
+
+
+def test_changed_prices_are_not_scored_with_the_model_of_the_old(tmp_path):
+    """A file of prices that changed under a finished run is refused: its test part may be what was learnt."""
+    prices(tmp_path / "prices.csv")
+    run = [*TINY, "--csv", tmp_path / "prices.csv", "--logdir", tmp_path / "logs"]
+    assert 0 == forecast(*run).returncode
+    prices(tmp_path / "prices.csv", days=300)
+    again = forecast(*run)
+    assert 2 == again.returncode
+    assert "was trained with prices='37" in again.stderr and "--restart" in again.stderr
+
+
+def test_a_loss_that_is_no_number_is_one_line(tmp_path):
+    """A learning rate that blows up says so, and leaves no model behind."""
+    done = forecast(*SMALL, "--learning-rate", "1e30", "--logdir", tmp_path, "--run", "run")
+    assert 2 == done.returncode and "Traceback" not in done.stderr
+    assert "The validation loss of epoch" in done.stderr and "lower --learning-rate" in done.stderr
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "checkpoint.npz"])
+def test_a_damaged_run_can_be_begun_anew(name, tmp_path):
+    """Half a file in the run's folder is named, and --restart forgets it."""
+    prices(tmp_path / "prices.csv")
+    run = [*TINY, "--csv", tmp_path / "prices.csv", "--logdir", tmp_path]
+    assert 0 == forecast(*run).returncode
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes()[:100])
+    again = forecast(*run)
+    assert (2, True) == (again.returncode, f"{path} is damaged" in again.stderr), again.stderr
+    assert 0 == forecast(*run, "--restart").returncode
+
+
+def test_the_table_of_cheap_prices_keeps_its_digits():
+    """Four digits of a small error, and a dash where nothing could be computed."""
+    known, unknown = (
+        {"value": 0.012345, "low": 0.01, "high": 0.02},
+        {"value": None, "low": None, "high": None},
+    )
+    scores = {metric: known if metric == "mse" else unknown for metric in METRICS}
+    text = table.render({"model": "m", "scores": {"m": scores}, "parameters": {}, "differences": {}})
+    assert "**0.01235** [0.01000, 0.02000]" in text or "**0.01234** [0.01000, 0.02000]" in text
+    assert "–" in text
 
 
 def test_the_docs_have_the_tables_of_the_result_files():

@@ -77,14 +77,39 @@ def test_a_resumed_training_goes_on_in_its_steps(tmp_path):
         ({"every": "5 minutes"}, 'is "epoch", "5 epochs" or "200 steps"; found \'5 minutes\''),
         ({"keys": zoo.Axis("time", 6)}, r"The keys axis has the length 6; the maps' keys have \[7\]"),
         ({"series": {"price": X[:2, :5, 0]}}, r"'price' wants the shape \(2, 7\), found \(2, 5\)"),
-        ({"layers": ["encoder"]}, "no attention at encoder, only at decoder"),
+        ({"layers": "encoder"}, "no attention at encoder, only at decoder"),
+        ({"titles": ["one"]}, "2 samples want as many titles, found 1"),
+        ({"forecast": lambda outputs: outputs[:1]}, r"'forecast' wants the shape \(2, 2\), found \(1, 2\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, arguments, sentence):
-    """The mistake is named before anything is written."""
+    """The mistake is named before anything is trained or written."""
+    trained = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: trained.append(batch))
     with pytest.raises(ValueError, match=sentence):
-        forecaster().fit(X, Y, verbose=0, callbacks=[zoo.AttentionLogger(tmp_path, X[:2], **arguments)])
+        forecaster().fit(
+            X, Y, verbose=0, callbacks=[zoo.AttentionLogger(tmp_path, X[:2], **arguments), count]
+        )
+    assert not trained
     assert not (tmp_path / "attention").exists()
+
+
+def test_a_subclassed_model_is_logged_from_its_first_epoch(tmp_path):
+    """A model that has never been called, as most subclassed ones are when training begins."""
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.heads = keras.layers.MultiHeadAttention(2, 3)
+            self.readout = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.readout(self.heads(x, x)[:, -1])
+
+    model = Model()
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, callbacks=[zoo.AttentionLogger(tmp_path, X[:2])])
+    assert [0] == [step for step, _ in steps(tmp_path, "attention/sample/multi_head_attention")]
 
 
 def test_a_log_directory_that_cannot_be_is_refused_before_training(tmp_path):

@@ -57,7 +57,7 @@ def test_series_forecast_and_target_are_drawn_on_the_axes(tmp_path):
         series={"price": [[1, 2, 3], [4, 5, np.nan]]},
         forecast=[[7, 8], [9, 10]],
         target=[[11, 12], [13, 14]],
-        samples=["first", "second"],
+        titles=["first", "second"],
     )
     ((_, blobs),) = logged(tmp_path)["attention/val/__inputs__"]
     second = record.decode_header(blobs[0])["samples"][1]
@@ -92,13 +92,30 @@ def test_images_are_plain_pngs_of_the_images_tab(tmp_path):
     [
         ({"series": {"price": [[1, 2]]}}, r"'price' wants the shape \(2, 7\), found \(1, 2\)"),
         ({"forecast": np.ones((2, 3))}, r"'forecast' wants the shape \(2, 5\)"),
-        ({"samples": ["one"]}, "2 samples want as many titles, found 1"),
+        ({"titles": ["one"]}, "2 samples want as many titles, found 1"),
     ],
 )
 def test_series_that_do_not_fit_are_refused(tmp_path, arguments, sentence):
     """The shapes found and wanted are in the message, and nothing is written."""
     with pytest.raises(ValueError, match=sentence):
         zoo.summary.attention("val", some_map(), 0, logdir=tmp_path, **arguments)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("maps", "sentence"),
+    [
+        (np.ones((1, 1, 2, 3)), r"found ndarray: make one of an array with zoo.AttentionMap\(weights\)"),
+        ({"x": np.ones((1, 1, 2, 3))}, "`maps` is a zoo.AttentionMap or a dict of them"),
+        ({}, "`maps` is empty"),
+        ({"x": some_map(samples=2), "y": some_map(samples=3)}, "same samples, found {'x': 2, 'y': 3}"),
+        (some_map(samples=37, heads=11), "at most 256 maps; found 37 samples × 11 heads"),
+    ],
+)
+def test_what_is_no_map_is_refused(tmp_path, maps, sentence):
+    """What was found and how to mend it are in the message, and nothing is written."""
+    with pytest.raises(ValueError, match=sentence):
+        zoo.summary.attention("val", maps, 0, logdir=tmp_path)
     assert not os.listdir(tmp_path)
 
 

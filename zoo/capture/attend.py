@@ -17,9 +17,9 @@ def attend(model, inputs, *, layers=None):
     `name#2`). The model is left as it was.
 
     Args:
-        model: a built `keras.Model`.
+        model: a `keras.Model`.
         inputs: what `model` takes: arrays `(batch, ...)`.
-        layers: paths to read, as the result names them; all by default.
+        layers: a path or paths to read, as the result names them; all by default.
 
     Raises:
         ValueError: the model has no such layer, or none of the chosen name.
@@ -37,6 +37,9 @@ def attend(model, inputs, *, layers=None):
             f"The model {model.name!r} has no layer whose call takes return_attention_scores, so there is no "
             "attention to read."
         )
+    layers = [layers] if isinstance(layers, str) else layers
+    if not model.built:  # its first call makes its weights from symbols, which are no attention
+        model(inputs, training=False)
     records = []
     with _tapped(found, records):
         outputs = model(inputs, training=False)

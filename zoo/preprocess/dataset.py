@@ -80,7 +80,7 @@ def prepare(
     they were, so that a forecast is always judged against what happened.
 
     Raises InputError (a ValueError) for a window longer than the series, a horizon below 1, an empty part, a
-    part too short for a sample, and whatever `price_features` refuses.
+    part too short for a sample, a training part of one return alone, and whatever `price_features` refuses.
 
     >>> dates = pd.bdate_range("2016-01-01", "2018-12-31")
     >>> wave = pd.DataFrame({"close": 100 + np.sin(np.arange(len(dates)))}, dates)
@@ -103,6 +103,11 @@ def prepare(
         table = table.assign(**{name: treat_outliers(table[name], flags[name]) for name in measured})
 
     split = split_by_fraction(table) if train_end is None else split_by_date(table, train_end, validation_end)
+    if split[0]["log_return"].nunique() < 2:
+        raise InputError(
+            "The training part has the same return on every day, so that nothing can be learnt from it: give "
+            "another series or another split."
+        )
     scaler = Scaler.fit(split[0])
     scaled = scaler.transform(table).astype(np.float32)
     scaled_target = ((target - scaler.mean[0]) / scaler.scale[0]).astype(np.float32)

@@ -38,11 +38,9 @@ export function writeAddress(selection: Selection): void {
   const ours = KEYS.filter((key) => selection[key] !== DEFAULTS[key]).map(
     (key) => `${PREFIX}${key}=${encodeURIComponent(String(selection[key]))}`,
   );
-  parent.history.replaceState(
-    parent.history.state,
-    "",
-    `#${["attention", ...others.slice(1), ...ours].join("&")}`,
-  );
+  const { pathname, search } = parent.location; // a bare "#…" would be resolved by the <base> of our own page
+  const hash = ["attention", ...others.slice(1), ...ours].join("&");
+  parent.history.replaceState(parent.history.state, "", `${pathname}${search}#${hash}`);
 }
 
 export function watchDarkMode(listener: (dark: boolean) => void): void {

@@ -29,6 +29,9 @@ export function createReadout(store: Store): HTMLElement {
     const fields = [
       field(idle ? "largest weight" : "weight", weight === null ? "–" : formatWeight(weight), "strong"),
     ];
+    // How far from a row that attends to everything alike; a window's rows sum to less, and have no such share.
+    if (shown.header.normalised)
+      fields.push(field("times an even share", weight === null ? "–" : (weight * keys).toFixed(2)));
     fields.push(field(axisName(shown, "queries"), query === null ? "–" : shown.queries[query]));
     fields.push(field(axisName(shown, "keys"), key === null ? "–" : shown.keys[key]));
     fields.push(...dayFields(shown, query, key));

@@ -131,7 +131,8 @@ function drawLine(
   return svg("g", { class: `series-${line.role}` }, svg("path", { d: path }), ...marks);
 }
 
-/** Each day as large as it is attended to: by the row under the cursor, or by all rows on average. */
+/** Each day as large as it is attended to, by the row under the cursor or by all rows on average, and from
+ * the weight at which the colours begin. */
 function drawAttention(
   group: SVGGElement,
   shown: Shown,
@@ -142,10 +143,12 @@ function drawAttention(
 ): void {
   const attended = attentionOf(shown, query);
   const most = attended.reduce((a, b) => Math.max(a, b), 0);
+  const least = shown.low > 0 ? attended.reduce((a, b) => Math.min(a, b), most) : 0;
   const circles = lines[0].points.flatMap((point) => {
     const weight = attended[Math.floor(point.x)] ?? 0;
-    if (point.value === null || most === 0 || weight < most / 400) return [];
-    const share = weight / most;
+    if (point.value === null || most === least) return [];
+    const share = (weight - least) / (most - least);
+    if (share < 1 / 400) return [];
     return [
       svg("circle", {
         cx: left + point.x * column,

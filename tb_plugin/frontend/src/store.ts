@@ -228,14 +228,14 @@ function timelineOf(header: MapHeader, sample: number, inputs: InputsSample): Ti
   );
 }
 
-/** A name for every position of an axis, labelled or not. */
+/** A name for every position of an axis, labelled or not; counted from 0, as an array is indexed. */
 function names(axis: MapHeader["queries"], sample: number, full: number): string[] {
   const labels = labelsOf(axis, sample);
   if (labels) return labels;
   return Array.from({ length: axis.length }, (_, index) => {
-    if (axis.grid) return `row ${Math.floor(index / axis.grid[1]) + 1}, column ${(index % axis.grid[1]) + 1}`;
-    const first = Math.floor((index * full) / axis.length) + 1;
-    const last = Math.max(first, Math.floor(((index + 1) * full) / axis.length));
+    if (axis.grid) return `row ${Math.floor(index / axis.grid[1])}, column ${index % axis.grid[1]}`;
+    const first = Math.floor((index * full) / axis.length);
+    const last = Math.max(first, Math.floor(((index + 1) * full) / axis.length) - 1);
     return first === last ? `${first}` : `${first}–${last}`;
   });
 }

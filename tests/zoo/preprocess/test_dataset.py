@@ -81,6 +81,14 @@ def test_without_dates_the_split_is_by_fraction():
     assert prepared.index[round(0.85 * n)] == prepared.test.query_dates(0)[0]
 
 
+def test_one_return_on_every_day_teaches_nothing():
+    """A price that never moves, or always by the same step, is refused before a model learns it."""
+    dates = pd.bdate_range("2016-01-01", periods=300)
+    frame = pd.DataFrame({"close": np.full(300, 7.0)}, dates)
+    with pytest.raises(InputError, match="same return on every day"):
+        prepare(frame, window=5, horizon=2)
+
+
 def test_treating_outliers_moves_inputs_and_not_targets():
     """Flagged inputs are moved, while prices and (unscaled) targets stay what happened."""
     flagged, treated = ready(), ready(outliers="treat")

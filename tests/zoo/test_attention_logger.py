@@ -100,7 +100,7 @@ def test_a_subclassed_model_is_logged_from_its_first_epoch(tmp_path):
     class Model(keras.Model):
         def __init__(self):
             super().__init__()
-            self.heads = keras.layers.MultiHeadAttention(2, 3)
+            self.heads = keras.layers.MultiHeadAttention(2, 3, name="heads")
             self.readout = keras.layers.Dense(2)
 
         def call(self, x):
@@ -109,7 +109,7 @@ def test_a_subclassed_model_is_logged_from_its_first_epoch(tmp_path):
     model = Model()
     model.compile("sgd", "mse")
     model.fit(X, Y, verbose=0, callbacks=[zoo.AttentionLogger(tmp_path, X[:2])])
-    assert [0] == [step for step, _ in steps(tmp_path, "attention/sample/multi_head_attention")]
+    assert [0] == [step for step, _ in steps(tmp_path, "attention/sample/heads")]
 
 
 def test_a_log_directory_that_cannot_be_is_refused_before_training(tmp_path):

@@ -75,9 +75,8 @@ def _cell(score, metric, best):
         return "–"
     factor = 100 if metric in _SHARES else 1
     digits = 2 if metric in ("mape", "mae") else 1
-    if (
-        metric not in _SHARES and 0 < score["value"] < 1000
-    ):  # in units of the price: four digits of a cheap one
+    # Errors in units of the price: four digits of those of a cheap one.
+    if metric not in _SHARES and 0 < score["value"] < 1000:
         digits = max(digits, 3 - math.floor(math.log10(score["value"])))
     value, low, high = (f"{factor * score[key]:,.{digits}f}" for key in ("value", "low", "high"))
     return f"{f'**{value}**' if best else value} [{low}, {high}]"

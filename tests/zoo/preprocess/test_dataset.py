@@ -81,10 +81,11 @@ def test_without_dates_the_split_is_by_fraction():
     assert prepared.index[round(0.85 * n)] == prepared.test.query_dates(0)[0]
 
 
-def test_one_return_on_every_day_teaches_nothing():
+@pytest.mark.parametrize("daily", [0.0, 0.01])
+def test_one_return_on_every_day_teaches_nothing(daily):
     """A price that never moves, or always by the same step, is refused before a model learns it."""
     dates = pd.bdate_range("2016-01-01", periods=300)
-    frame = pd.DataFrame({"close": np.full(300, 7.0)}, dates)
+    frame = pd.DataFrame({"close": 7 * np.exp(daily * np.arange(300))}, dates)
     with pytest.raises(InputError, match="same return on every day"):
         prepare(frame, window=5, horizon=2)
 

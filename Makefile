@@ -39,6 +39,8 @@ lowest: $(PAGE) chromium ## the tests on the lowest versions that setup.cfg allo
 	$(PYTHON) -m venv .lowest
 	sed -nE 's/^ +([a-z0-9-]+)>=(.*)$$/\1==\2/p' setup.cfg | grep -v torch > .lowest/versions.txt
 	grep '^torch==' constraints.txt >> .lowest/versions.txt
+	echo 'setuptools<81' >> .lowest/versions.txt # TensorBoard 2.20 asks for its pkg_resources
+	$(LOWEST) -m pip install -q 'setuptools<81'
 	$(LOWEST) -m pip install -q -c .lowest/versions.txt -e ".[tensorflow,live,test]"
 	$(LOWEST) -m pip install -q --no-deps -r data/packages.txt
 	$(LOWEST) -m pytest

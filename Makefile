@@ -30,14 +30,14 @@ demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, un
 	@echo "Open the address below and choose the tab Attention; Ctrl-C ends it."
 	@TF_CPP_MIN_LOG_LEVEL=3 exec $(BIN)/tensorboard --logdir $(LOGS) --port 0
 
-test: setup chromium ## every test
-	$(BIN)/python -m pytest
+test: setup chromium ## every test, on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 LOWEST = .lowest/bin/python
 
 lowest: $(PAGE) chromium ## the tests on the lowest versions that setup.cfg allows, in .lowest
 	$(PYTHON) -m venv .lowest
-	sed -nE 's/^ +([a-z0-9-]+)>=(.*)$$/\1==\2/p' setup.cfg | grep -v torch > .lowest/versions.txt
+	sed '/^test =/q' setup.cfg | sed -nE 's/^ +([a-z0-9-]+)>=(.*)$$/\1==\2/p' > .lowest/versions.txt
 	grep '^torch==' constraints.txt >> .lowest/versions.txt
 	echo 'setuptools<81' >> .lowest/versions.txt # TensorBoard 2.20 asks for its pkg_resources
 	$(LOWEST) -m pip install -q 'setuptools<81'
@@ -72,6 +72,7 @@ pictures: setup chromium ## take the docs' screenshots again
 
 bench: setup ## the speed that the docs state
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/attention.py
 
 clean: ## remove what was built, not what was trained
 	rm -rf .venv .lowest build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

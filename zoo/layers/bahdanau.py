@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from zoo.layers.additive_score import additive_score
 from zoo.layers.arguments import check_shapes, positive_integer, query_value_key
 from zoo.layers.masked_softmax import masked_softmax
 from zoo.layers.weights import add_weight
@@ -21,9 +22,10 @@ class BahdanauAttention(keras.layers.Layer):
 
     Call: `layer([query, value], mask=None, return_attention_scores=False)`, or `[query, value, key]`, with
     query `(batch, queries, query_depth)`, value `(batch, keys, value_depth)`, key `(batch, keys, key_depth)`;
-    without a key the value is the key. Returns the context `(batch, queries, value_depth)`; with
-    `return_attention_scores` also a, `(batch, queries, keys)`. Memory grows with batch · queries · keys ·
-    units.
+    without a key the value is the key. A decoder that attends a step at a time over the same keys passes
+    `projected_keys=layer.project_keys(key)`, computed once. Returns the context `(batch, queries,
+    value_depth)`; with `return_attention_scores` also a, `(batch, queries, keys)`. Memory grows with batch ·
+    queries · keys; the network's hidden layer, units times as large, is computed in 32 MB at most.
 
     Masks: `mask=[query_mask, value_mask]`, booleans `(batch, queries)` and `(batch, keys)`, True where valid;
     either may be None, and masks that the inputs carry are used where `mask` is not given. A masked key gets
@@ -46,7 +48,7 @@ class BahdanauAttention(keras.layers.Layer):
 
     def __init__(self, units: int, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.units = positive_integer("BahdanauAttention", "units", units)
+        self.units = positive_integer(type(self).__name__, "units", units)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
 
@@ -57,20 +59,32 @@ class BahdanauAttention(keras.layers.Layer):
 
     def build(self, input_shape):
         """Create W, U and v for inputs of these shapes."""
-        query, _, key = check_shapes("BahdanauAttention", input_shape)
+        query, _, key = check_shapes(type(self).__name__, input_shape)
         self.W = add_weight(self, "W", (query[-1], self.units))
         self.U = add_weight(self, "U", (key[-1], self.units))
         self.v = add_weight(self, "v", (self.units,))
 
-    def call(self, inputs, mask=None, return_attention_scores=False, training=None):
+    def project_keys(self, key):
+        """U k_j `(batch, keys, units)`: all that a decoder's steps have in common, for `projected_keys`."""
+        return ops.matmul(ops.cast(key, self.compute_dtype), ops.cast(self.U, self.compute_dtype))
+
+    def call(self, inputs, mask=None, return_attention_scores=False, training=None, projected_keys=None):
         """Return the context, and the weights if asked for."""
-        query, value, key, query_valid, key_valid = query_value_key("BahdanauAttention", inputs, mask)
-        Wq, Uk = ops.matmul(query, self.W), ops.matmul(key, self.U)
-        e = ops.matmul(ops.tanh(Wq[:, :, None] + Uk[:, None]), self.v)
-        a = masked_softmax(e, query_valid[:, :, None] & key_valid[:, None])
+        query, value, key, query_valid, key_valid = query_value_key(type(self).__name__, inputs, mask)
+        Wq = ops.matmul(query, self.W)
+        Uk = self.project_keys(key) if projected_keys is None else projected_keys
+        if query.shape[1] == 1:  # a decoder's step: an axis of one query would cost its gradient a sum
+            e = ops.matmul(ops.tanh(Wq + Uk), self.v)[:, None]
+        else:
+            e = additive_score(Wq, Uk, self.v)
+        a = self.align(e, query_valid[:, :, None] & key_valid[:, None], training)
         a = ops.cast(a, self.compute_dtype)
         c = ops.matmul(a, value)
         return (c, a) if return_attention_scores else c
+
+    def align(self, score, allowed, training=None):
+        """The weights a of the scores e (equation 6)."""
+        return masked_softmax(score, allowed)
 
     def compute_mask(self, inputs, mask=None):
         """Return the query's mask."""

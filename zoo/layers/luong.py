@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from zoo.layers.additive_score import additive_score
 from zoo.layers.arguments import check_shapes, one_of, positive_integer, query_value_key
 from zoo.layers.masked_softmax import masked_softmax
 from zoo.layers.weights import add_weight
@@ -37,9 +38,10 @@ class LuongAttention(keras.layers.Layer):
 
     Call: `layer([query, value], mask=None, return_attention_scores=False, position=0)`, or `[query, value,
     key]`, with query h `(batch, queries, query_depth)`, value `(batch, keys, value_depth)`, key `(batch,
-    keys, key_depth)`; without a key the value is the key. `position`, an integer or a scalar tensor, is for a
-    decoder that calls the layer a step at a time. Returns h̃ `(batch, queries, units)`; with
-    `return_attention_scores` also a, `(batch, queries, keys)`.
+    keys, key_depth)`; without a key the value is the key. A decoder that calls the layer a step at a time
+    passes `position`, an integer or a scalar tensor, and `projected_keys=layer.project_keys(key)`, computed
+    once. Returns h̃ `(batch, queries, units)`; with `return_attention_scores` also a, `(batch, queries,
+    keys)`.
 
     Masks: `mask=[query_mask, value_mask]`, booleans `(batch, queries)` and `(batch, keys)`, True where valid;
     either may be None, and masks that the inputs carry are used where `mask` is not given. A key that is
@@ -113,10 +115,26 @@ class LuongAttention(keras.layers.Layer):
             self.v_p = add_weight(self, "v_p", (self.units,))
         self.W_c = add_weight(self, "W_c", (value + query, self.units))
 
-    def call(self, inputs, mask=None, return_attention_scores=False, training=None, position=0):
+    def project_keys(self, key):
+        """What the scores of all queries have in common: W_a's half of k_s for "concat", else k_s itself."""
+        key = ops.cast(key, self.compute_dtype)
+        if self.score == "concat":
+            return ops.matmul(key, ops.cast(self.W_a, self.compute_dtype)[-key.shape[-1] :])
+        return key
+
+    def call(
+        self,
+        inputs,
+        mask=None,
+        return_attention_scores=False,
+        training=None,
+        position=0,
+        projected_keys=None,
+    ):
         """Return h̃, and the weights if asked for."""
         h, value, key, query_valid, key_valid = query_value_key("LuongAttention", inputs, mask)
         allowed = query_valid[:, :, None] & key_valid[:, None]
+        key = self.project_keys(key) if projected_keys is None else projected_keys
         if self.alignment == "global":
             a = masked_softmax(self._score(h, key), allowed)
         else:
@@ -132,14 +150,14 @@ class LuongAttention(keras.layers.Layer):
         return (attended, a) if return_attention_scores else attended
 
     def _score(self, h, key):
+        """score(h_t, k_s) for keys that `project_keys` returned."""
         if self.score == "dot":
             return ops.matmul(h, ops.swapaxes(key, 1, 2))
         if self.score == "general":
             return ops.matmul(ops.matmul(h, self.W_a), ops.swapaxes(key, 1, 2))
         # W_a [h; k] is the sum of its two halves: no (queries, keys) pairs are concatenated.
-        depth = h.shape[-1]
-        Wh, Wk = ops.matmul(h, self.W_a[:depth]), ops.matmul(key, self.W_a[depth:])
-        return ops.matmul(ops.tanh(Wh[:, :, None] + Wk[:, None]), self.v_a)
+        Wh = ops.matmul(h, self.W_a[: h.shape[-1]])
+        return additive_score(Wh, key, self.v_a)
 
     def _distance(self, h, key_valid, position):
         """s - p_t, `(batch, queries, keys)`, in float32 or better: bfloat16 cannot count beyond 256."""

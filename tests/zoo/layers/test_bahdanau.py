@@ -1,3 +1,5 @@
+"""Judge: equations 5 and 6 and appendix A.1.2 of Bahdanau 2014, in NumPy, and a truth made by hand."""
+
 import keras
 import numpy as np
 import pytest

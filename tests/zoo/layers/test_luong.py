@@ -1,3 +1,5 @@
+"""Judge: equations 5 and 7 to 10 of Luong 2015, in NumPy."""
+
 import keras
 import numpy as np
 import pytest

@@ -96,6 +96,8 @@ class AttentionLogger(keras.callbacks.Callback):
         summary.close(self.logdir)
 
     def _maps(self):
+        if not self.model.built:  # a subclassed one, which training's first batch would build
+            self.model(self.sample, training=False)
         outputs, maps = attend(self.model, self.sample, layers=self.layers)
         fitted = {
             layer: one.with_axes(

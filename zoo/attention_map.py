@@ -66,6 +66,19 @@ class Axis:
         """The labels of one sample, None where there are none."""
         return self.labels[sample] if self.per_sample else self.labels
 
+    def pooled(self, most: int) -> "Axis":
+        """The axis in at most `most` bins, each labelled by its first position; bins of patches have no grid.
+
+        >>> Axis("token", 5, labels=["the", "cat", "sat", "on", "it"]).pooled(2).labels
+        ('the', 'sat')
+        """
+        if most >= self.length:
+            return self
+        starts = bin_starts(self.length, most)
+        if self.per_sample:
+            return Axis(self.kind, most, [[labels[start] for start in starts] for labels in self.labels])
+        return Axis(self.kind, most, self.labels and [self.labels[start] for start in starts])
+
     def as_dict(self) -> dict:
         """The axis in JSON's types."""
         return {"kind": self.kind, "length": self.length, "labels": self.labels, "grid": self.grid}
@@ -124,8 +137,20 @@ class AttentionMap:
         )
 
     def with_axes(self, queries: Axis | None = None, keys: Axis | None = None) -> "AttentionMap":
-        """The same weights over other axes; None leaves an axis as it is."""
-        return replace(self, queries=queries or self.queries, keys=keys or self.keys)
+        """The same weights over other axes; None leaves an axis as it is.
+
+        Of a pooled map an axis may have the length before pooling (`full`), and is pooled as the map was:
+
+        >>> pooled = AttentionMap(np.full((1, 1, 2, 4), 0.25)).pooled(2, 2)
+        >>> pooled.with_axes(keys=Axis("token", 4, labels=["a", "b", "c", "d"])).keys.labels
+        ('a', 'c')
+        """
+        given = zip((queries, keys), (self.queries, self.keys), self.full, strict=True)
+        axes = [
+            old if new is None else new.pooled(old.length) if new.length == length else new
+            for new, old, length in given
+        ]
+        return replace(self, queries=axes[0], keys=axes[1])
 
     def pooled(self, queries: int, keys: int) -> "AttentionMap":
         """At most `queries` × `keys` bins: the mean over queries and the sum over keys.
@@ -137,15 +162,14 @@ class AttentionMap:
         """
         if queries < 1 or keys < 1:
             raise ValueError(f"A map is pooled to at least 1 × 1; found {queries} × {keys}.")
-        weights, axes = self.weights, []
-        for dimension, axis, most in ((2, self.queries, queries), (3, self.keys, keys)):
-            starts = np.arange(min(most, axis.length)) * axis.length // min(most, axis.length)
-            if len(starts) < axis.length:
+        weights = self.weights
+        for dimension, length, most in ((2, self.queries.length, queries), (3, self.keys.length, keys)):
+            if most < length:
+                starts = bin_starts(length, most)
                 weights = np.add.reduceat(weights, starts, axis=dimension)
                 if dimension == 2:
-                    weights = weights / np.diff(starts, append=axis.length)[:, None]
-                axis = Axis(axis.kind, len(starts), _chosen(axis, starts))
-            axes.append(axis)
+                    weights = weights / np.diff(starts, append=length)[:, None]
+        axes = self.queries.pooled(queries), self.keys.pooled(keys)
         return replace(self, weights=weights.astype(self.weights.dtype), queries=axes[0], keys=axes[1])
 
     def save(self, path) -> None:
@@ -201,10 +225,6 @@ def _unpacked(archive, path, name, max_bytes):
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _chosen(axis, positions):
-    """The labels at these positions."""
-    if axis.labels is None:
-        return None
-    if axis.per_sample:
-        return [[labels[position] for position in positions] for labels in axis.labels]
-    return [axis.labels[position] for position in positions]
+def bin_starts(length: int, most: int) -> np.ndarray:
+    """Where each of `most` bins over `length` positions starts."""
+    return np.arange(most) * length // most

@@ -134,3 +134,15 @@ def test_bad_maps_are_refused_in_a_sentence(make, sentence):
     """Each message says what was found and what is wanted."""
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_axes_of_the_full_map_are_pooled_with_it():
+    """A pooled map takes the axes of what it was, and labels its bins by their first positions."""
+    low = AttentionMap(np.full((2, 1, 7, 5), 0.2)).pooled(3, 2)
+    dates, words = [f"day {i}" for i in range(7)], [[f"{sample}{i}" for i in range(5)] for sample in "ab"]
+    named = low.with_axes(Axis("time", 7, dates), Axis("token", 5, words))
+    assert ("day 0", "day 2", "day 4") == named.queries.labels
+    assert (("a0", "a2"), ("b0", "b2")) == named.keys.labels
+    assert ((7, 5), "time") == (named.full, named.queries.kind)
+    with pytest.raises(ValueError, match="have 3 queries, their axis 4"):
+        low.with_axes(Axis("time", 4))

@@ -7,7 +7,7 @@ import zoo
 RNG = np.random.default_rng(0)
 
 
-def test_maps_of_keras_layers_are_those_the_layer_returns():
+def test_maps_of_keras_layers_are_those_the_layer_returns(numpy):
     """The tap reads what the layer gives when asked for its scores; the outputs do not change."""
     x = keras.Input((7, 5))
     layer = keras.layers.MultiHeadAttention(2, 3, name="mh")
@@ -15,7 +15,7 @@ def test_maps_of_keras_layers_are_those_the_layer_returns():
     inputs = RNG.normal(size=(3, 7, 5)).astype("float32")
     outputs, maps = zoo.attend(model, inputs)
     _, scores = layer(inputs, inputs, return_attention_scores=True)
-    np.testing.assert_allclose(scores, maps["mh"].weights, atol=1e-6)
+    np.testing.assert_allclose(numpy(scores), maps["mh"].weights, atol=1e-6)
     np.testing.assert_allclose(model.predict(inputs, verbose=0), outputs, atol=1e-5)
 
 
@@ -78,8 +78,47 @@ def test_chosen_layers_alone_are_returned():
         zoo.attend(model, inputs, layers=["c"])
 
 
-def test_a_model_without_attention_says_so():
-    """Nothing to read is an error, not an empty result."""
-    x = keras.Input((3,))
-    with pytest.raises(ValueError, match="no layer whose call takes return_attention_scores"):
-        zoo.attend(keras.Model(x, keras.layers.Dense(1)(x)), np.ones((1, 3)))
+RESOLUTION = (
+    "A resolution is a whole number of at least 1, or a pair of them; found {!r}: pass such as resolution=64,"
+    " or (64, 32) for queries and keys."
+)
+LAYERS = (
+    "layers are paths as the maps name them; found {!r}: pass such as layers=['mh'], or leave them out for "
+    "all."
+)
+NUMBERS = "{} are whole numbers from 0 on; found {!r}: pass such as {}=[0, 2], or leave them out for all."
+REPLACE = (
+    "What replaces weights is a function of them for each path; found replace={!r}: pass such as "
+    "replace={{'mh': keras.ops.zeros_like}}."
+)
+
+
+@pytest.mark.parametrize(
+    "sentence, options",
+    [
+        *((LAYERS.format(layers), {"layers": layers}) for layers in (3, [], [3])),
+        *(
+            (RESOLUTION.format(resolution), {"resolution": resolution})
+            for resolution in (3.5, "64", (3, None), (3.0, 3.0), (3,), True, 0, -1)
+        ),
+        *((NUMBERS.format("heads", h, "heads"), {"heads": h}) for h in ("a", 1.5, [0.5], [], -1, [True])),
+        (NUMBERS.format("samples", -1, "samples"), {"samples": -1}),
+        *((REPLACE.format(replace), {"replace": replace}) for replace in ({"mh": 3}, 3)),
+    ],
+)
+def test_options_that_do_not_fit(sentence, options):
+    """One sentence says what was found, what is wanted, and what to type."""
+    x = keras.Input((4, 3))
+    model = keras.Model(x, keras.layers.MultiHeadAttention(2, 3, name="mh")(x, x))
+    with pytest.raises(ValueError) as error:
+        zoo.capture(model, **options)
+    assert sentence == str(error.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    """A size, heads and samples that were computed do as well as those that were typed."""
+    x = keras.Input((7, 3))
+    model = keras.Model(x, keras.layers.MultiHeadAttention(2, 3, name="mh")(x, x))
+    three, options = np.int64(3), {"heads": np.arange(1, 2), "samples": np.int64(1)}
+    _, maps = zoo.attend(model, np.ones((2, 7, 3), "float32"), resolution=three, **options)
+    assert (1, 1, 3, 3) == maps["mh"].weights.shape

@@ -19,7 +19,8 @@ def test_a_block_runs_and_prints_what_it_says(block, tmp_path):
     assert 0 == done.returncode, done.stderr
     for expected in re.findall(r"print\(.*\) +# (.*)", block):
         assert expected in done.stdout
-    assert os.listdir(tmp_path / "logs" / "mine" / "attention")
+    if "logs/mine" in block:
+        assert os.listdir(tmp_path / "logs" / "mine" / "attention")
 
 
 def test_the_readme_has_python():

@@ -143,8 +143,8 @@ def test_a_layer_that_returns_its_weights_anyway(series, name):
     assert (3, 1, R, R) == low[layer.name].weights.shape
 
 
-def test_a_window_with_a_cache(series):
-    """A call that also returns a cache is asked for its weights, and keeps its cache."""
+def test_a_call_with_a_cache(series):
+    """It is asked for its weights, and still returns its cache."""
 
     class Decoding(keras.Model):
         def __init__(self):

@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore")
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 from small_backbones import hub_backbones, hub_classes  # noqa: E402
 
 import zoo  # noqa: E402
@@ -36,7 +37,10 @@ The second has a row for every model that was run.
 *captured*: every layer of the class that a model calls has maps; *partly*: some have none; *no*: none has.
 Shapes are heads × queries × keys, for two samples; a layer that folds windows, frames or heads into the batch
 has maps of more. Outputs are compared with those of `predict_on_batch`. Rows sum to 1 (or 0, for a query
-that may see nothing), or else it is said what they sum to.
+that may see nothing), or else it is said what they sum to. *Changed*: in two further calls, each map takes
+its own place (`replace`), and gradients by it are asked for (`differentiable=True`); the column says by how
+much the outputs then differ, by how many maps the gradient of Σ outputs² is not zero, and of the others
+whether the outputs depend on them at all.
 
 ## By class
 
@@ -47,6 +51,7 @@ that may see nothing), or else it is said what they sum to.
 {models}
 """
 NOT_CALLED = "it was not called"
+VERDICT = "captured", "what came of it"
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Tried:
     error: str = ""
     off: float = 0.0
     how: str = ""
+    changed: str = ""
 
     def below(self, path):
         """The maps of the layer at this path, or of layers inside it."""
@@ -134,9 +140,33 @@ def tried(name, model, inputs):
             outputs, maps = zoo.attend(model, inputs)
     except Exception as error:
         return Tried(name, folder, layers, error=first_line(error))
+    off, changed = difference(outputs, expected), what_changes(model, inputs, maps, expected)
+    return Tried(name, folder, layers, dict(maps), dict(maps.missing), off=off, how=how, changed=changed)
+
+
+def difference(outputs, expected):
+    """The greatest, over all outputs."""
     pairs = zip(*(map(np.asarray, keras.tree.flatten(one)) for one in (outputs, expected)), strict=True)
-    off = max(np.max(np.abs(one - 1.0 * other), initial=0) for one, other in pairs)
-    return Tried(name, folder, layers, dict(maps), dict(maps.missing), off=off, how=how)
+    return max(np.max(np.abs(one - 1.0 * other), initial=0) for one, other in pairs)
+
+
+def what_changes(model, inputs, maps, expected):
+    """What came of putting each map in its own place, and of gradients by it."""
+    try:
+        with zoo.capture(model, replace=dict.fromkeys(maps, lambda a: a)):
+            off = difference(model(inputs, training=False), expected)
+        with tf.GradientTape() as tape, zoo.capture(model, differentiable=True) as seen:
+            outputs = keras.tree.flatten(model(inputs, training=False))
+            loss = sum(tf.reduce_sum(tf.square(tf.cast(y, "float32"))) for y in outputs)
+        gradients = tape.gradient(loss, seen.weights)
+    except Exception as error:
+        return first_line(error)
+    text = f"{_outputs(off)}; gradients by {{}} of {len(maps)}"
+    for what, is_so in (("no output depends on", lambda g: g is None), ("zero by", lambda g: not np.any(g))):
+        names = [f"`{name}`" for name, g in gradients.items() if is_so(g)]
+        gradients = {name: g for name, g in gradients.items() if not is_so(g)}
+        text += f"; {what} {_few(names)}" if names else ""
+    return text.format(len(gradients))
 
 
 def class_row(name, cls, models):
@@ -170,7 +200,7 @@ def class_row(name, cls, models):
 def model_row(model):
     """A row of the second table."""
     if model.error:
-        return model.name, "no" if model.layers else "not tried", model.error
+        return model.name, "no" if model.layers else "not tried", model.error, ""
     text = f"{_maps(model.maps.values())}; {_outputs(model.off)}{model.how}"
     if model.elsewhere():
         text += f". In layers not named after it: {_few(f'`{path}`' for path in model.elsewhere())}"
@@ -183,6 +213,7 @@ def model_row(model):
         model.name,
         "partly" if left else "captured",
         text + (f". Without a map: {missing}" if missing else ""),
+        model.changed,
     )
 
 
@@ -232,11 +263,11 @@ def first_line(error):
     return line if len(line) < 250 else f"{line[:250]}…"
 
 
-def table(first, rows):
+def table(columns, rows):
     """Markdown."""
-    lines = [f"| {first} | captured | what came of it |", "| --- | --- | --- |"]
-    for name, verdict, text in rows:
-        lines.append(f"| `{name}` | {verdict} | {text.replace('|', chr(92) + '|')} |")
+    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    for name, *cells in rows:
+        lines.append(f"| `{name}` | {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 
 
@@ -254,8 +285,8 @@ def main():
     page = PAGE.format(
         versions=versions,
         masks=", ".join(f"`{name.removeprefix('keras_hub.src.models.')}`" for name in masks),
-        classes=table("class", (class_row(name, cls, models) for name, cls in classes.items())),
-        models=table("model", map(model_row, models)),
+        classes=table(("class", *VERDICT), (class_row(name, cls, models) for name, cls in classes.items())),
+        models=table(("model", *VERDICT, "changed"), map(model_row, models)),
     )
     Path(path).write_text(page)
 

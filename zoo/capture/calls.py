@@ -5,7 +5,9 @@ import math
 from contextlib import contextmanager, nullcontext
 
 import keras
+from keras import ops
 
+from zoo.capture.changes import Passage, undone
 from zoo.capture.families import follows_convention, reader
 from zoo.capture.findings import check_found
 from zoo.capture.recorder import current
@@ -19,6 +21,14 @@ def called(recorder, original, layer, *args, **kwargs):
     if recorder.idle:
         if layer is not recorder.model or not recorder.at_home():
             return original(layer, *args, **kwargs)
+        recorder.forgotten = []
+        shapes = tuple(tuple(getattr(x, "shape", ())) for x in tensors)
+        if (recorder.replace or recorder.differentiable) and shapes not in recorder.tried:
+            # Once in vain: where weights meet values of their own shape is known only afterwards.
+            with recorder.one_call(_batch(tensors)), undone(recorder):
+                original(layer, *args, **kwargs)
+                recorder.conclude()
+            recorder.tried.add(shapes)
         with recorder.one_call(_batch(tensors)):
             outputs = original(layer, *args, **kwargs)
             recorder.conclude()
@@ -78,23 +88,47 @@ def _tells_all(speaks, inside, outputs):
 
 
 def _ask(recorder, layer, path, ask, batch=None, axes=None):
-    name = recorder.next_name(path)
-    if name in recorder.replace or (recorder.differentiable and recorder.wanted(path)):
-        recorder.problems.append(
-            f"The weights of {name} are read from what the layer returns, where nothing can take their place "
-            "and no gradient passes; "
-            + ("name a layer below it." if layer._layers else "leave this layer out.")
-        )
-    with recorder.asks(batch):
-        outputs, weights = ask()
+    speaker = recorder.speaker or (path, layer)
+    changes = recorder.replaces(speaker[0])
+    with recorder.asks(None if changes else batch):
+        outputs, weights = _changed(recorder, speaker[0], ask) if changes else ask()
         shape, full = weights.shape, recorder.pooled_from
-        if len(shape) in (2, 3):
-            weights = weights[:, None, None] if len(shape) == 2 else weights[:, None]
         if len(shape) > 4:
             recorder.miss(f"its weights have the shape {tuple(shape)}; a map has four axes", path)
         else:
-            recorder.add(weights, *(recorder.speaker or (path, layer)), full=full, axes=axes)
+            recorder.add(_four_axes(weights), *speaker, full=full, axes=axes)
     return outputs
+
+
+def _changed(recorder, path, ask):
+    """What a layer returns with other weights in it, and these."""
+    with undone(recorder), recorder.passing(Passage()) as passage:
+        _, weights = ask()
+    origin = passage.origin(weights)
+    if origin is None or len(weights.shape) > 4:
+        recorder.problems.append(
+            f"The weights that {recorder.next_name(path)} returns come from no operation of Keras that could "
+            "return others, so nothing can take their place and no gradient passes; leave it out."
+        )
+        return ask()
+    number, there, back = origin
+    kept = []
+
+    def change(result):
+        weights = there(result)
+        kept.append(recorder.replaced(_four_axes(weights), path))
+        other = ops.cast(ops.reshape(kept[0], ops.shape(weights)), weights.dtype)
+        return ops.cast(back(other), result.dtype)
+
+    with recorder.passing(Passage(number, change)):
+        outputs, _ = ask()
+    return outputs, kept[0]
+
+
+def _four_axes(weights):
+    """`(batch, keys)` or `(batch, queries, keys)` as `(batch, heads, queries, keys)`."""
+    rank = len(weights.shape)
+    return weights if rank > 3 else weights[:, None] if rank == 3 else weights[:, None, None]
 
 
 def _is_below(recorder, path):

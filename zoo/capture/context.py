@@ -26,8 +26,14 @@ class Capture:
             mean over queries, the sum over keys), and those of fused attention never exist in full.
         exact: leave fused kernels in their place, for outputs that are the model's to the last bit, and
             compute the weights beside them.
-        replace: `{path: f}`; `f(weights)` takes the place of the layer's weights.
-        differentiable: compute the layer's output from `seen.weights`, so that gradients by them exist.
+        replace: `{path: f}`; `f(weights)` takes the place of the layer's weights, `(batch, heads, queries,
+            keys)`. Those of a recurrent layer are the weights of all its steps as they were before.
+        differentiable: compute the layer's output from `seen.weights`, so that gradients by them exist. The
+            gradient by a pooled weight is that of its row's queries all changing by as much, shared evenly
+            among its column's keys. Whole matrices exist then, whatever the resolution.
+
+    A model whose weights are to be changed is called twice on inputs of new shapes: before, to learn what
+    they meet.
 
     Raises:
         ValueError: a model that is not built or has no attention; an unknown path; heads, samples or a
@@ -57,11 +63,6 @@ class Capture:
         check_model(model)
         options = checked(layers, heads, samples, resolution, exact)
         self._arguments = options | {"replace": _functions(replace), "differentiable": bool(differentiable)}
-        if differentiable and (heads, samples, resolution) != (None, None, None):
-            raise ValueError(
-                "Gradients pass through whole maps alone: leave out heads, samples and resolution, or "
-                "differentiable."
-            )
         self._model, self._recorder, self._open = model, None, None
 
     def __enter__(self):

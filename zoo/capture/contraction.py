@@ -99,11 +99,12 @@ def _summed(recorder, mark):
         recorder.miss(GATE, path)
         return
     weights, keys = mark.values
-    layout = Layout(len(weights.shape), keys % len(weights.shape))
+    a = Layout(len(weights.shape), keys % len(weights.shape)).bhqk(weights)
+    a = a if mark.replaced is None else mark.replaced
     if not mark.grown:  # a sum of values, or of the weights themselves that are to be divided by it
-        recorder.pending.setdefault(id(mark.root), (mark.root, layout.bhqk(weights), path, layer))
+        recorder.pending[id(mark.root)] = mark, a
     elif recorder.meets(mark.root):
-        recorder.add(layout.bhqk(weights) if mark.replaced is None else mark.replaced, path, layer)
+        recorder.add(a, path, layer)
 
 
 def _found(recorder, mark, operand, others, query):

@@ -13,7 +13,8 @@ def register(layer_class, read):
     Args:
         layer_class: the class, or its dotted name; its module need not be loaded.
         read: `read(call, *args, **kwargs)` returns the layer's outputs and its weights, `(batch, keys)`,
-            `(batch, queries, keys)` or `(batch, heads, queries, keys)`; `call` is a call of the layer.
+            `(batch, queries, keys)` or `(batch, heads, queries, keys)`; `call` is a call of the layer. For
+            `replace` and gradients they must be the tensor that the layer goes on with, or a reshape of it.
 
     >>> import keras
     >>> class Mean(keras.layers.Layer):

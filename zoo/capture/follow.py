@@ -42,14 +42,16 @@ def multiplied(recorder, original, x1, x2):
     if mark is None:
         return _logits(recorder, (x1, x2), original(x1, x2))
     weights, other = ((x1, x2), (x2, x1))[position]
-    if mark.axis is not None and not mark.grown and _grows(weights, other):
+    factors = mark.factors + is_tensor(other)
+    known = recorder.summed.get(recorder.next_name(mark.owner[0]))
+    if mark.axis is not None and not mark.grown and (_grows(weights, other) or known == factors):
         mark, weights = substituted(recorder, mark, weights)
     result = original(*((weights, other), (other, weights))[position])
     if not hasattr(result, "shape"):
         return result
     values = mark.values if mark.grown else (mark.weights, mark.keys)
     if result.shape == weights.shape:
-        changes = reported(mark, result, mark.axis)
+        changes = reported(mark, result, mark.axis) | {"factors": factors}
         return carry(recorder, mark, result, values=values if is_tensor(other) else mark.values, **changes)
     return carry(recorder, mark, result, values=values, grown=True)
 

@@ -20,7 +20,9 @@ def dot_product_attention(
         return original(query, key, value, bias=bias, mask=mask, scale=scale, is_causal=is_causal, **kwargs)
 
     path, layer = recorder.owner()
-    if not recorder.replaces(path) and not (recorder.wanted(path) and recorder.fits(query.shape[2], path)):
+    if not recorder.replaces(path) and not (
+        recorder.wanted(path) and recorder.fits(query.shape[2], recorder.next_name(path))
+    ):
         recorder.add(None, path, layer)
         return exact()
     given = _Inputs(query, key, value, bias, mask, scale, is_causal)

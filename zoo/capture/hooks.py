@@ -120,10 +120,10 @@ def _install():
 
     for name, hook in WATCHED.items():
         module, function = name.split(".")
-        _patch_everywhere(getattr(backend, module), function, functools.partial(_watched, hook))
+        _patch_everywhere(getattr(backend, module), function, functools.partial(_watched, function, hook))
     for cls in _tensor_classes():
         for name, hook in OPERATORS.items():
-            _patch(cls, name, _watched(hook, getattr(cls, name)))
+            _patch(cls, name, _watched(name, hook, getattr(cls, name)))
     _patch_everywhere(backend, "rnn", functools.partial(_recorded, loops.rnn))
     # It calls the cells of a stack once before the loop does.
     rnn = keras.layers.RNN
@@ -139,12 +139,14 @@ def _install():
     _patch(keras.layers.Layer, "__call__", _recorded(calls.called, keras.layers.Layer.__call__))
 
 
-def _watched(hook, original):
+def _watched(name, hook, original):
     """`original`, that `hook(recorder, original, *args)` looks at; what it calls in turn is its affair."""
 
     @functools.wraps(original)
     def watched(*args, **kwargs):
         recorder = current.get()
+        if recorder is not None and recorder.passage is not None:
+            return recorder.passage.passes(name, original, *args, **kwargs)
         if recorder is None or recorder.idle or recorder.silent:
             return original(*args, **kwargs)
         if recorder.listens():

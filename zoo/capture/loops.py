@@ -1,12 +1,15 @@
-"""Loops of the graph: weights leave a recurrent one as outputs of its steps, and others not at all."""
+"""Loops of the graph: weights leave a recurrent one as outputs of its steps, and others not at all.
+
+Where weights are to be changed, the recurrent loop runs twice: the weights of all its steps leave the first
+run, and what they become enters the second among its inputs.
+"""
 
 import math
-from contextlib import contextmanager
 
 import keras
 from keras import ops
-from keras.src import backend
 
+from zoo.capture.changes import undone
 from zoo.capture.recorder import Entry
 
 INSIDE = "it ran inside a loop, a branch or a compiled function, which its weights cannot leave"
@@ -36,7 +39,7 @@ def rnn(recorder, original, step_function, inputs, initial_states, go_backwards=
         return closed(recorder, *loop, **kwargs)
     first = inputs[0] if kwargs.get("time_major") else inputs[:, 0]
     # One step alone tells whether there is any attention in it.
-    with recorder.collected(raw=True) as found, _undone():
+    with recorder.collected(raw=True) as found, recorder.left_unchanged(), undone(recorder):
         output, _ = step_function(first, (*initial_states, *(kwargs.get("constants") or ())))
     if keras.tree.is_nested(output) or len(output.shape) != 2:
         return closed(recorder, *loop, **kwargs)
@@ -52,46 +55,71 @@ class _Loop:
 
     def __init__(self, recorder, original, step, output, found, options):
         self.recorder, self.original, self.step, self.options = recorder, original, step, options
-        self.units, self.dtype = output.shape[-1], output.dtype
-        self.shapes = [None if one.weights is None else tuple(one.weights.shape[1:]) for one in found]
-        self.found = found
+        self.units, self.dtype, self.found = output.shape[-1], output.dtype, found
+        self.time_major = options.get("time_major", False)
+        # (heads, queries, keys) of the weights of one step, by name.
+        self.shapes = {
+            one.about["path"]: tuple(one.weights.shape[1:]) for one in found if one.weights is not None
+        }
 
     def run(self, inputs, initial_states):
-        """What `backend.rnn` returns."""
+        """What `backend.rnn` returns, the weights of its steps recorded."""
+        recorder, changed = self.recorder, {}
+        if any(map(recorder.changes, self.shapes)):
+            with recorder.left_unchanged(), undone(recorder):
+                _, maps = self._run(inputs, initial_states, {})
+            for name in filter(recorder.changes, maps):
+                changed[name] = recorder.changed(maps[name], name)
+        results, maps = self._run(inputs, initial_states, changed)
+        for entry in self.found:
+            name, a, full = entry.about["path"], None, ()
+            if name in maps:
+                a = changed.get(name, maps[name])
+                a, full = recorder.low(a) if recorder.wants(name) else None, tuple(ops.shape(a)[2:])
+            recorder.keep([Entry(entry.about, a, full)])
+        return results
+
+    def _run(self, inputs, initial_states, changed):
+        """What `backend.rnn` returns, and the maps of all steps; those that have `changed` enter them."""
         options = dict(self.options)
         mask = options.pop("mask")
-        states = list(initial_states)
-        masked = mask is not None
-        if masked:
+        states, parts = list(initial_states), [inputs]
+        if mask is not None:
             states.append(self._before(initial_states, inputs, options))
-            valid = ops.cast(mask if len(mask.shape) == 3 else mask[..., None], inputs.dtype)
-            inputs = ops.concatenate([inputs, valid], axis=-1)
+            parts.append(mask if len(mask.shape) == 3 else mask[..., None])
+        parts += [self._columns(changed[name], self.shapes[name]) for name in changed]
         wants_all = options.pop("return_all_outputs", True)
         _, outputs, states = self.original(
-            self._step(masked, options.get("zero_output_for_mask", False), len(initial_states)),
-            inputs,
+            self._step([part.shape[-1] for part in parts], mask is not None, len(initial_states), [*changed]),
+            ops.concatenate([ops.cast(part, inputs.dtype) for part in parts], axis=-1),
             states if isinstance(initial_states, list) else tuple(states),
             mask=None,
             return_all_outputs=True,
             **options,
         )
-        time_major = options.get("time_major", False)
-        columns = ops.swapaxes(outputs, 0, 1) if time_major else outputs
-        self._record(columns[..., self.units :])
+        columns = ops.swapaxes(outputs, 0, 1) if self.time_major else outputs
+        maps = self._maps(columns[..., self.units :])
         outputs = ops.cast(columns[..., : self.units], self.dtype)
         last = outputs[:, -1]
         if not wants_all:
             outputs = outputs[:, -1:]
         states = list(states)[: len(initial_states)]
-        return last, ops.swapaxes(outputs, 0, 1) if time_major else outputs, states
+        return (last, ops.swapaxes(outputs, 0, 1) if self.time_major else outputs, states), maps
 
-    def _step(self, masked, zero_output, count):
+    def _step(self, sizes, masked, count, changed):
+        recorder, zero_output = self.recorder, self.options.get("zero_output_for_mask", False)
+
         def step(x, states):
-            previous = None
+            starts = [sum(sizes[:i]) for i in range(len(sizes))]
+            x, *parts = (x[:, start : start + size] for start, size in zip(starts, sizes, strict=True))
             if masked:
-                x, valid = x[:, :-1], x[:, -1:] > 0.5
-                previous, states = states[count], (*states[:count], *states[count + 1 :])
-            with self.recorder.collected(anywhere=True, raw=True) as found:
+                valid, previous = parts.pop(0) > 0.5, states[count]
+                states = (*states[:count], *states[count + 1 :])
+            entered = {
+                name: ops.reshape(part, (-1, *self.shapes[name]))
+                for name, part in zip(changed, parts, strict=True)
+            }
+            with recorder.collected(anywhere=True, raw=True) as found, recorder.entering(entered):
                 output, after = self.step(x, states)
             weights = [one.weights for one in found if one.weights is not None]
             weights = [ops.reshape(one, (-1, math.prod(one.shape[1:]))) for one in weights]
@@ -114,41 +142,24 @@ class _Loop:
         if keras.backend.backend() == "jax" and not options.get("unroll"):
             first = initial_states[0]
             return initial_states[-1][0] if keras.tree.is_nested(first) else first
-        return ops.zeros((ops.shape(inputs)[int(bool(options.get("time_major")))], self.units), self.dtype)
+        return ops.zeros((ops.shape(inputs)[int(self.time_major)], self.units), self.dtype)
 
-    def _record(self, columns):
-        """Split what the steps returned: `(batch, steps, heads · queries · keys)` for every map."""
-        start = 0
-        for entry, shape in zip(self.found, self.shapes, strict=True):
-            if shape is not None:
-                heads, queries, keys = shape
-                size, steps = math.prod(shape), ops.shape(columns)[1]
-                a = ops.reshape(columns[..., start : start + size], (-1, steps, *shape))
-                a = ops.reshape(ops.transpose(a, (0, 2, 1, 3, 4)), (-1, heads, steps * queries, keys))
-                start += size
-                if self.recorder.differentiable:
-                    self.recorder.problems.append(
-                        f"No gradient passes through the weights of {entry.about['path']}, which leave a "
-                        "loop step by step; leave it out, or unroll its steps yourself."
-                    )
-                full = (steps * entry.full[0], entry.full[1])
-                entry = Entry(entry.about, self.recorder.low(a), full)
-            self.recorder.keep([entry])
+    def _maps(self, columns):
+        """What the steps returned, `(batch, steps, heads · queries · keys)` for every map, as these maps."""
+        maps, start = {}, 0
+        for name, (heads, queries, keys) in self.shapes.items():
+            size, steps = heads * queries * keys, ops.shape(columns)[1]
+            a = ops.reshape(columns[..., start : start + size], (-1, steps, heads, queries, keys))
+            maps[name] = ops.reshape(ops.transpose(a, (0, 2, 1, 3, 4)), (-1, heads, steps * queries, keys))
+            start += size
+        return maps
 
-
-@contextmanager
-def _undone():
-    """Updates of variables made inside are forgotten."""
-    if not backend.in_stateless_scope():
-        with keras.StatelessScope(collect_losses=True):
-            yield
-        return
-    scope = backend.get_stateless_scope()
-    values, losses = dict(scope.state_mapping), list(scope.losses or [])
-    try:
-        yield
-    finally:
-        scope.state_mapping.clear()
-        scope.state_mapping.update(values)
-        if scope.losses is not None:
-            scope.losses[:] = losses
+    def _columns(self, a, shape):
+        """A map in the order in which the loop reads its inputs."""
+        heads, queries, keys = shape
+        steps = ops.shape(a)[2] // queries
+        a = ops.transpose(ops.reshape(a, (-1, heads, steps, queries, keys)), (0, 2, 1, 3, 4))
+        a = ops.reshape(a, (-1, steps, heads * queries * keys))
+        if self.options.get("go_backwards"):  # the loop turns them round again
+            a = ops.flip(a, axis=1)
+        return ops.swapaxes(a, 0, 1) if self.time_major else a

@@ -20,6 +20,7 @@ class Mark:
         grown: values have been multiplied in, and the tensor is larger than its weights.
         values: (weights, keys) to report if a plain sum follows, since a product came before it.
         replaced: the weights, with four axes, that have taken the place of these.
+        factors: how many tensors of their own shape they have been multiplied by.
     """
 
     tensor: object
@@ -33,6 +34,7 @@ class Mark:
     grown: bool = False
     values: tuple | None = None
     replaced: object = None
+    factors: int = 0
 
 
 def marked(recorder, operands):

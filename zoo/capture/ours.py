@@ -11,7 +11,7 @@ from zoo.capture.pooling import bin_of, bins, pool_keys
 
 def in_query_blocks(recorder, original, f, queries, keys, weights, *args, **kwargs):
     """Rows of the matrix are pooled block by block."""
-    if recorder.listens() and recorder.replaces(recorder.owner()[0]):
+    if recorder.whole(recorder.owner()[0]):
         return f(*queries, *keys, *weights)
     length = keys[1].shape[1]  # of the values
     # Windows are folded into the batch: their rows are short, and `pairs_from_blocks` will pool them.
@@ -30,7 +30,7 @@ def in_query_blocks(recorder, original, f, queries, keys, weights, *args, **kwar
 
 def window_pays(recorder, original, before, after, keys):
     """No window where weights are replaced."""
-    if recorder.listens() and recorder.replaces(recorder.owner()[0]):
+    if recorder.whole(recorder.owner()[0]):
         return False
     return original(before, after, keys)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from zoo.capture.changes import raised, trainable_zero
 from zoo.capture.paths import layer_paths, owner
 from zoo.capture.pooling import pooled
 
@@ -54,6 +55,10 @@ class Recorder:
         self.replace = replace or {}
         self.home, self.idle, self.called = place(), True, False
         self.asked = set()  # layers that have to be asked for their scores
+        # {name: how many factors weights have had when they have met values of their own shape}
+        self.summed = {}
+        self.tried = set()  # shapes of inputs that the model was called on to learn such names
+        self.forgotten = []  # losses of calls that are undone, kept because their ids are
         self._begin(None)
 
     def _begin(self, batch):
@@ -65,6 +70,8 @@ class Recorder:
         self.softmaxes, self.met, self.stand_ins, self.pending = [], {}, {}, {}
         self.silent, self.place, self.speaker = False, self.home, None
         self.asking, self.pooled_from, self.raw = None, None, False
+        # In a call of a layer that only returns its weights, and in a step of a loop: see `changes`, `loops`.
+        self.passage, self.unchanged, self.entered, self.lows = None, False, {}, {}
 
     @contextmanager
     def one_call(self, batch):
@@ -78,6 +85,7 @@ class Recorder:
             self.idle = True
             self.marks, self.logits, self.matrices, self.stack = {}, {}, {}, []
             self.softmaxes, self.met, self.stand_ins, self.pending = [], {}, {}, {}
+            self.lows = {}
 
     # --- Where we are ---
 
@@ -107,6 +115,33 @@ class Recorder:
             yield
         finally:
             self.stack.pop()
+
+    @contextmanager
+    def passing(self, passage):
+        """Operations called inside pass through `passage`; `asks` has silenced the hooks."""
+        self.passage = passage
+        try:
+            yield passage
+        finally:
+            self.passage = None
+
+    @contextmanager
+    def left_unchanged(self):
+        """Weights stay as they are inside."""
+        unchanged, self.unchanged = self.unchanged, True
+        try:
+            yield
+        finally:
+            self.unchanged = unchanged
+
+    @contextmanager
+    def entering(self, entered):
+        """Inside, the weights of a name are those in this dictionary."""
+        before, self.entered = self.entered, entered
+        try:
+            yield
+        finally:
+            self.entered = before
 
     @contextmanager
     def speaking(self, path, layer):
@@ -153,13 +188,10 @@ class Recorder:
 
     def _settle(self):
         """What was summed, and met no other values, was summed with values of its own shape."""
-        for root, weights, path, layer in self.pending.values():
-            if self.meets(root):
-                if self.replaces(path):
-                    self.problems.append(
-                        f"The weights of {path} are multiplied by values of their own shape, where nothing "
-                        "can take their place; leave it out."
-                    )
+        for mark, weights in self.pending.values():
+            path, layer = mark.owner
+            if self.meets(mark.root):
+                self.summed[self.next_name(path)] = mark.factors
                 self.add(weights, path, layer)
         self.pending = {}
 
@@ -176,50 +208,82 @@ class Recorder:
 
     def wanted(self, path):
         """Whether the next map of this path was asked for."""
-        return self.layers is None or self.next_name(path) in self.layers
+        return self.wants(self.next_name(path))
+
+    def wants(self, name):
+        """Whether the map of this name was asked for."""
+        return self.layers is None or name in self.layers
+
+    def changes(self, name):
+        """Whether the weights of this name leave and come back, changed or not."""
+        return not self.unchanged and (name in self.replace or (self.differentiable and self.wants(name)))
 
     def replaces(self, path, root=None):
-        """Whether the next weights of this path leave and come back, changed or not, or these did before."""
+        """Whether the next weights of this path do so, or if they have met values, whether they did."""
         if id(root) in self.met:
             return id(root) in self.stand_ins
-        return self.next_name(path) in self.replace or (self.differentiable and self.wanted(path))
+        return self.changes(self.next_name(path))
+
+    def whole(self, path):
+        """Whether all the weights of this path are needed at once."""
+        return self.passage is not None or (self.listens() and self.replaces(path))
 
     def replaced(self, a, path, root=None):
         """The weights `(batch, heads, queries, keys)` that take the place of `a`, wherever it goes."""
         if id(root) in self.stand_ins:
             return self.stand_ins[id(root)]
-        result = self._replaced(a, path)
+        name = self.next_name(path)
+        a = ops.cast(a, keras.backend.result_type(a.dtype, "float32"))
+        result = ops.cast(self.entered[name], a.dtype) if name in self.entered else self.changed(a, name)
         if root is not None:
             self.stand_ins[id(root)] = result
         return result
 
-    def _replaced(self, a, path):
-        f = self.replace.get(self.next_name(path))
-        if f is None:
-            return ops.cast(a, keras.backend.result_type(a.dtype, "float32"))
-        result = ops.cast(ops.convert_to_tensor(f(a)), a.dtype)
-        if tuple(result.shape) != tuple(a.shape):
-            self.problems.append(
-                f"What replaces the weights of {self.next_name(path)} has the shape {tuple(result.shape)}; "
-                f"return one of shape {tuple(a.shape)}: (batch, heads, queries, keys)."
-            )
+    def changed(self, a, name):
+        """What the user's function makes of weights; as gradients need it, if there are to be any."""
+        if name in self.replace:
+            result = ops.cast(ops.convert_to_tensor(self.replace[name](a)), a.dtype)
+            if tuple(result.shape) != tuple(a.shape):
+                self.problems.append(
+                    f"What replaces the weights of {name} has the shape {tuple(result.shape)}; return one of "
+                    f"shape {tuple(a.shape)}: (batch, heads, queries, keys)."
+                )
+                return a
+            a = result
+        if not (self.differentiable and self.wants(name) and self.fits(a.shape[1], name)):
             return a
+        a = a + ops.cast(trainable_zero(), a.dtype)
+        low = self.low(a)
+        if low is a:
+            return a
+        # `a` itself, made to depend on what is handed out. Where both depend on a parameter, the difference
+        # does not: its gradient is that of `a` alone.
+        handed_out = low + 0
+        result = a + raised(handed_out - low, a, self.resolution, self.heads, self.samples_of(a))
+        self.lows[id(result)] = result, handed_out
         return result
+
+    def samples_of(self, weights):
+        """The rows of the chosen samples; windows may be folded into the batch."""
+        if self.samples is None:
+            return None
+        fold = 1
+        if self.batch and isinstance(weights.shape[0], int):
+            fold = max(1, weights.shape[0] // self.batch)
+        return [row * fold + i for row in self.samples for i in range(fold)]
 
     def select(self, weights):
         """The chosen samples and heads."""
         if self.samples is not None:
-            fold = 1
-            if self.batch and isinstance(weights.shape[0], int):  # windows may be folded into the batch
-                fold = max(1, weights.shape[0] // self.batch)
-            rows = [row * fold + i for row in self.samples for i in range(fold)]
-            weights = ops.take(weights, rows, axis=0)
+            weights = ops.take(weights, self.samples_of(weights), axis=0)
         if self.heads is not None:
             weights = ops.take(weights, self.heads, axis=1)
         return weights
 
     def low(self, weights):
         """The chosen samples and heads, at the resolution that is wanted."""
+        if id(weights) in self.lows:
+            return self.lows[id(weights)][1]
         return pooled(self.select(weights), self.resolution)
 
     @contextmanager
@@ -247,16 +311,17 @@ class Recorder:
         about = {"path": self.next_name(path), "owner": path, "axes": axes, "half": False}
         about["normalised"] = getattr(layer, "normalised", None)
         entry = Entry(about)
-        if weights is not None and self.wanted(path):
+        # A loop is asked for whatever is to be changed in it.
+        if weights is not None and (self.wanted(path) or (self.raw and about["path"] in self.replace)):
             entry.full = full or tuple(ops.shape(weights)[2:])
             about["half"] = keras.backend.standardize_dtype(weights.dtype) in ("float16", "bfloat16")
-            if not ready and not self.fits(weights.shape[1], path):
+            if not ready and not self.fits(weights.shape[1], about["path"]):
                 return
             entry.weights = weights if ready or self.raw else self.low(weights)
         self.calls[path] += 1
         self.entries.append(entry)
 
-    def fits(self, heads, path):
+    def fits(self, heads, name):
         """Whether the chosen heads and samples exist."""
         for what, chosen, size in (
             ("head", self.heads, heads),
@@ -264,7 +329,7 @@ class Recorder:
         ):
             if chosen and isinstance(size, int) and max(chosen) >= size:
                 self.problems.append(
-                    f"{what.capitalize()} {max(chosen)} was asked for, and {self.next_name(path)} has {size} "
+                    f"{what.capitalize()} {max(chosen)} was asked for, and {name} has {size} "
                     f"{what}s; pass {what}s from 0 to {size - 1}."
                 )
                 return False

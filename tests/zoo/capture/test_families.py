@@ -108,12 +108,36 @@ def test_a_layer_registered_in_one_line(x, model_of):
     np.testing.assert_allclose(x.mean(axis=1), outputs, atol=1e-6)
 
 
-def test_a_layer_that_only_answers_cannot_be_replaced(x, model_of):
-    """The sentence says that, and not that the path is unknown."""
+def test_a_layer_that_only_answers_is_changed_inside(x, numpy, model_of, gradients_by_weights):
+    """Its weights are reshaped before they are returned: what takes their place does so before that."""
     model = model_of(Gate(name="gate"))
-    message = "^The weights of gate are read from what the layer returns"
-    with pytest.raises(ValueError, match=message), zoo.capture(model, replace={"gate": ops.zeros_like}):
-        model(x)
+    with zoo.capture(model, replace={"gate": lambda a: a / 2}) as seen:
+        y = model(x)
+    gates = 1 / (1 + np.exp(-x.mean(axis=1)))
+    np.testing.assert_allclose(gates[:, None, None] / 2, seen.maps["gate"].weights, atol=1e-6)
+    np.testing.assert_allclose(x * gates[:, None] / 2, numpy(y), atol=1e-6)
+    gradient = gradients_by_weights(ops.sum, model, x, "gate")
+    np.testing.assert_allclose(x.sum(axis=1)[:, None, None], gradient, atol=1e-5)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("kind", ["additive", "multiplicative", "weighted", "scaled"])
+def test_the_weights_of_keras_self_attention_are_changed(x, numpy, model_of, gradients_by_weights, kind):
+    """Σ_j a_ij x_j of other weights a, and the gradient of its sum."""
+    import keras_self_attention as ksa
+
+    layer = {"weighted": ksa.SeqWeightedAttention, "scaled": ksa.ScaledDotProductAttention}.get(kind)
+    layer = layer(name="a") if layer else ksa.SeqSelfAttention(attention_type=kind, name="a")
+    model = model_of(layer)
+    _, maps = zoo.attend(model, x)
+    with zoo.capture(model, replace={"a": lambda a: ops.flip(a, axis=-1)}) as seen:
+        y = numpy(model(x))
+    np.testing.assert_allclose(maps["a"].weights[..., ::-1], seen.maps["a"].weights, atol=1e-6)
+    expected = np.einsum("bhqk,bkd->bqd", maps["a"].weights[..., ::-1], x)
+    np.testing.assert_allclose(expected.reshape(y.shape), y, atol=1e-5)
+    gradient = gradients_by_weights(ops.sum, model, x, "a")
+    expected = np.broadcast_to(x.sum(axis=-1)[:, None, None], gradient.shape)
+    np.testing.assert_allclose(expected, gradient, atol=1e-5)
 
 
 def test_a_decoder_is_one_map_and_its_steps_on_request(rng):

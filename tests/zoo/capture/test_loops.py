@@ -88,6 +88,46 @@ def test_a_layer_in_a_cell(x):
     assert 0 == seen.maps["rnn/cell/mh"].weights.max()
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_other_weights_at_every_step(x, numpy, gradients_by_weights, masked, backwards):
+    """A map of all steps takes their place, each in its step; gradients are those of such maps."""
+    inputs, mask = keras.Input((STEPS, DEPTH)), keras.Input((STEPS,), dtype="bool")
+    cell = AttendingCell(name="cell")
+    layer = keras.layers.RNN(cell, return_sequences=True, go_backwards=backwards, name="rnn")
+    model = keras.Model([inputs, mask], layer(inputs, mask=mask if masked else None) + 0 * ops.any(mask))
+    valid = np.ones((BATCH, STEPS), bool)
+    valid[0, 4:] = valid[1, :2] = False
+    rng = np.random.default_rng(3)
+    other, r = rng.random((BATCH, 1, STEPS, KEYS)).astype("float32"), rng.normal(size=(BATCH, STEPS, UNITS))
+
+    def by_hand(a):
+        h, memory, found = np.zeros((BATCH, UNITS)), numpy(cell.memory.value), []
+        for i in range(STEPS):
+            t = STEPS - 1 - i if backwards else i
+            new = np.tanh(
+                np.concatenate([x[:, t], a[:, 0, i] @ memory], -1) @ numpy(cell.step.kernel)
+                + numpy(cell.step.bias)
+            )
+            h = np.where(valid[:, t, None], new, h) if masked else new
+            found.append(h)
+        return np.stack(found, axis=1)
+
+    with zoo.capture(model, replace={"rnn/cell": lambda a: ops.convert_to_tensor(other)}) as seen:
+        y = model([x, valid])
+    np.testing.assert_allclose(other, seen.maps["rnn/cell"].weights, atol=1e-6)
+    np.testing.assert_allclose(by_hand(other), numpy(y), atol=1e-5)
+
+    weighted = ops.convert_to_tensor(r.astype("float32"))
+    gradient = gradients_by_weights(lambda y: ops.sum(y * weighted), model, [x, valid], "rnn/cell")
+    a = zoo.attend(model, [x, valid])[1]["rnn/cell"].weights.astype("float64")
+    for index in ((0, 0, 1, 3), (1, 0, 5, 7), (2, 0, 6, 10)):
+        step = np.zeros_like(a)
+        step[index] = 1e-5
+        expected = ((by_hand(a + step) - by_hand(a - step)) * r).sum() / 2e-5
+        np.testing.assert_allclose(expected, gradient[index], atol=1e-3)
+
+
 def test_recurrent_layers_without_attention_are_left_alone(x):
     """An LSTM before the attention."""
     inputs = keras.Input((STEPS, DEPTH))

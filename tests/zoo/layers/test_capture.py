@@ -66,6 +66,40 @@ def test_every_layer_is_captured(case, draw, built, array):
         assert [axis.get("grid") for axis in axes] == [found.queries.grid, found.keys.grid]
 
 
+def test_every_map_can_be_changed_and_has_gradients(case, draw, built, array, gradients_by_weights):
+    """The same weights give the same output; others, one that the gradient foretells."""
+    inputs, _ = draw(case)
+    layer = built(case)
+    model = model_of(case, layer)
+    if isinstance(layer, (layers.SinusoidalPositions, layers.LearnedPositions)):
+        return
+    outputs, maps = zoo.attend(model, inputs)
+    rng = np.random.default_rng(37)
+    r = ops.convert_to_tensor(rng.normal(size=outputs.shape).astype("float32"))
+
+    def loss(y):
+        return ops.sum(ops.tanh(y) * r)
+
+    def changed(path, f):
+        with zoo.capture(model, replace={path: f}) as seen:
+            y = model(inputs)
+        return y, seen.maps[path].weights
+
+    for path, one in maps.items():
+        y, _ = changed(path, lambda a: a)
+        np.testing.assert_allclose(outputs, array(y), atol=1e-5)
+        change = rng.normal(size=one.weights.shape).astype("float32")
+        gradient = gradients_by_weights(loss, model, inputs, path)
+        others = [one.weights + 0.002 * change, one.weights - 0.002 * change]
+        ahead, behind = (
+            changed(path, lambda a, other=other: ops.convert_to_tensor(other)) for other in others
+        )
+        np.testing.assert_allclose(others[0], ahead[1], atol=1e-6)
+        slope = (array(loss(ahead[0])) - array(loss(behind[0]))) / 0.004
+        np.testing.assert_allclose((gradient * change).sum(), slope, rtol=0.02, atol=0.02)
+        assert 0 < np.abs(gradient).max()
+
+
 @pytest.mark.parametrize("name", LONG)
 def test_a_lower_resolution_is_the_full_map_pooled(series, name):
     """Whatever way a layer goes, the pooled map is that of the full one, and says what it was."""

@@ -40,7 +40,8 @@ Every figure is a ratio, ours / the peer's, measured in one run, and a goal is m
 Times: calls of ours and of the peer take turns in one process, with graphs compiled by `tf.function` and
 warm, and the median of the pairs' ratios counts; "CPU ms" is processor time of all threads, "ms" wall time.
 Memory: peak resident memory during one call less that before it, each in a fresh process where a run at a
-sixteenth of the length has loaded TensorFlow's code and threads. In brackets: ours, and the peer's.
+sixteenth of the length (of a series: at least 128 steps, and a loop) has loaded TensorFlow's code and
+threads. In brackets: ours, and the peer's.
 
 {table}
 

@@ -1,12 +1,12 @@
 """Rows of capture beside the same model without it."""
 
 from measure import Row
-from multi_head_attention import without_attention
 
 # length, depth, heads, layers; None is one attention layer and nothing else
 ENCODER, LONG, LONGEST = (128, 128, 4, 6), (2048, 64, 4, 2), (8192, 64, 1, None)
 MODEL = "the same model without capture"
 UNFUSED = {"time": "the model made to return these maps by Keras' own path"}
+IN_BLOCKS = "the model with softmax(q kᵀ) v and the sums of its pooled map, in blocks of queries"
 ROWS = (
     Row(
         "capture of all layers, full maps, 6-layer Transformer",
@@ -38,14 +38,14 @@ ROWS = (
         (2, LONG, {"resolution": 64}, "model", "blocks"),
         "1.2",
         "1/2",
-        {"time": "the model with softmax(q kᵀ) v and the sums of its pooled map, in blocks of queries"},
+        {"time": IN_BLOCKS},
     ),
     Row(
         "capture at 128 × 128, length 8192, 1 layer",
         "`return_attention_scores=True`",
-        (1, LONGEST, {"resolution": 128}, "scores", "projections"),
+        (1, LONGEST, {"resolution": 128}, "scores", "blocks"),
         memory="1/50",
-        bound={"memory": "the model with its projections and no attention"},
+        bound={"memory": IN_BLOCKS},
     ),
 )
 
@@ -67,7 +67,7 @@ def traced(variant, batch, size, options):
     import zoo
 
     keras.utils.set_random_seed(23)
-    model = encoder(*size, variant, options.get("layers"))
+    model = encoder(*size, variant, options)
     x = tf.constant(np.random.default_rng(23).normal(size=(batch, *size[:2])).astype("float32"))
 
     def capture(x):
@@ -79,12 +79,12 @@ def traced(variant, batch, size, options):
     return lambda: graph(x)
 
 
-def encoder(length, depth, heads, layers, variant, returned):
-    """A Transformer encoder; "scores" and "blocks" also return the maps of the layers `returned`, or all."""
+def encoder(length, depth, heads, layers, variant, options):
+    """A Transformer encoder; "scores" and "blocks" also return the maps that the options ask for."""
     import keras
 
-    variants = {"projections": without_attention, "blocks": in_blocks}
-    layer = variants[variant]() if variant in variants else keras.layers.MultiHeadAttention
+    returned = options.get("layers")
+    layer = in_blocks(options["resolution"]) if variant == "blocks" else keras.layers.MultiHeadAttention
     x = y = keras.Input((length, depth))
     maps = []
     for i in range(layers or 1):
@@ -103,7 +103,7 @@ def encoder(length, depth, heads, layers, variant, returned):
     return keras.Model(x, [y, *maps])
 
 
-def in_blocks(rows=128, bins=64):
+def in_blocks(bins, rows=64):
     """Keras' layer, attending to some queries at a time; its scores are pooled to bins × bins."""
     import keras
     import tensorflow as tf

@@ -38,6 +38,7 @@ ROWS = (
         (8, 512, WINDOW),
         "1/15",
         "1/20",
+        dict.fromkeys(("time", "memory"), "softmax(tanh(q + k) W) of the window's pairs, no sum of x"),
         cpu=True,
     ),
     Row(
@@ -85,7 +86,9 @@ def ready(which, batch, length, arguments, train=False):
     x = tf.constant(np.random.default_rng(23).normal(size=(batch, length, DEPTH)).astype("float32"))
 
     def forward(x):
-        return in_blocks(x, layer, BLOCK[which]) if which in BLOCK else layer(x)
+        if which not in BLOCK:
+            return layer(x)
+        return (in_window if layer.attention_width else in_blocks)(x, layer, BLOCK[which])
 
     def step(x):
         with tf.GradientTape() as tape:
@@ -93,7 +96,10 @@ def ready(which, batch, length, arguments, train=False):
         return tape.gradient(loss, [w.value for w in layer.trainable_weights])
 
     call = step if train else forward
-    tf.function(call)(x[:1, : length // 16])  # loads TensorFlow's own code and threads
+    # These load TensorFlow's own code and threads: of windows, which less than 128 steps skip, and of loops.
+    # Not more of x: memory that a longer run has freed is there for the call, and its figure too small.
+    tf.function(call)(x[:1, : max(128, length // 16)])
+    tf.function(lambda x: tf.map_fn(tf.tanh, x, parallel_iterations=1))(x[0])
     graph = tf.function(call).get_concrete_function(x)
     return lambda: graph(x)
 
@@ -119,3 +125,19 @@ def in_blocks(x, layer, size):
 
     blocks = tf.range(batch * length // rows)
     return tf.reshape(tf.map_fn(block, blocks, fn_output_signature=x.dtype, parallel_iterations=1), x.shape)
+
+
+def in_window(x, layer, size):
+    """softmax(e) of the keys around each query, some samples at a time; those beyond the ends are zeros."""
+    import tensorflow as tf
+
+    batch, length, width = *x.shape[:2], layer.attention_width
+    samples = min(batch, size // (length * width * UNITS))
+    i_and_o = tf.range(length)[:, None] + tf.range(width)
+
+    def block(x):
+        q, k = x @ layer.Wt + layer.bh, tf.pad(x @ layer.Wx, ((0, 0), (width // 2, width // 2), (0, 0)))
+        h = tf.tanh(q[:, :, None] + tf.gather(k, i_and_o, axis=1))
+        return tf.nn.softmax(tf.tensordot(h, layer.Wa[:, 0], 1))
+
+    return tf.map_fn(block, tf.reshape(x, (-1, samples, length, DEPTH)), parallel_iterations=1)

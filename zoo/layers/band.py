@@ -17,17 +17,17 @@ from zoo.layers.window_blocks import (
 
 
 def band_scores(score, query, key, before: int, after: int):
-    """e_io = score(query, key)_i with the keys moved o steps.
+    """e_io = score(query_i, key_(i+o)), `(batch, length, offsets)`.
 
-    `score` takes the queries and as many keys, `(batch, length, …)` each, and returns a score for every pair
-    of one position, `(batch, length)`. Keys before the first and after the last are zeros: hide them with
-    `band_allowed`.
+    `score` takes the queries, `(batch, length, 1, …)`, and the keys around each,
+    `(batch, length, offsets, …)`, and returns a score for every pair. Keys before the first and after the
+    last are zeros: hide them with `band_allowed`.
 
     >>> x = ops.array([[1.0, 2.0, 3.0]])
     >>> print(ops.convert_to_numpy(band_scores(ops.multiply, x, x, 1, 0)))
     [[[0. 1.] [2. 4.] [6. 9.]]]
     """
-    return ops.stack([score(query, moved) for moved in _moved(key, before, after)], axis=-1)
+    return score(query[:, :, None], _around(key, before, after))
 
 
 def band_allowed(valid, before: int, after: int):
@@ -36,7 +36,7 @@ def band_allowed(valid, before: int, after: int):
     >>> print(ops.convert_to_numpy(band_allowed(ops.array([[True, True, False]]), 0, 1)))
     [[[ True  True] [ True False] [False False]]]
     """
-    return ops.stack(list(_moved(valid, before, after)), axis=-1)
+    return _around(valid, before, after)
 
 
 def band_context(a, value, before: int, after: int):
@@ -48,7 +48,7 @@ def band_context(a, value, before: int, after: int):
     """
     length, b = ops.shape(value)[1], block_size(before, after)
     rows = _slanted(to_query_blocks(a, b), b, before + 1 + after)
-    keys = to_key_blocks(value, b, before, block_count(length, b))[:, :, : before + after + b]
+    keys = to_key_blocks(value, b, before, block_count(length, b), before + after)
     return from_query_blocks(ops.matmul(rows, keys), length)
 
 
@@ -71,8 +71,11 @@ def _slanted(rows, count, width):
     return ops.reshape(rows, (*outer, count, width + count - 1))
 
 
-def _moved(x, before, after):
-    """`x` moved o = -before … after steps along time, zeros where it ends: at i stands x_(i+o)."""
+def _around(x, before, after):
+    """x_(i+o) of every step i, `(batch, length, offsets, …)`, zeros beyond both ends.
+
+    Gathered at once: a slice per offset makes as many small operations, and a slow gradient of as many sums.
+    """
     padded = ops.pad(x, [(0, 0), (before, after)] + [(0, 0)] * (len(x.shape) - 2))
-    for o in range(before + 1 + after):
-        yield padded[:, o : o - (before + after) or None]
+    i_and_o = ops.arange(ops.shape(x)[1])[:, None] + ops.arange(before + 1 + after)
+    return ops.take(padded, i_and_o, axis=1)

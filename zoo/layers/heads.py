@@ -13,12 +13,12 @@ from zoo.layers.window_blocks import (
     from_query_blocks,
     pairs_from_blocks,
     pairs_to_blocks,
-    to_key_blocks,
-    to_query_blocks,
+    rows_at,
 )
 
-# Scores in windows that are computed at a time: a megabyte.
-SCORES = 2**18
+# Scores in windows that are computed at a time: half a megabyte, or a CHUNKS-th of them all, because each
+# time costs the gradient a sum as long as the series.
+SCORES, CHUNKS = 2**17, 8
 
 
 def attend_everywhere(q, k, v, masks, causal, window, start, bias, dropout, return_weights):
@@ -52,48 +52,49 @@ def window_around(window, causal):
 def attend_in_window(q, k, v, masks, causal, window, bias, dropout, return_weights):
     """The same from position 0 on, in blocks along the diagonal: queries · window scores in all.
 
-    Of a long series a few blocks at a time, unless a mask of pairs is as large as all scores anyway, or a
+    Of a long series some blocks at a time, unless a mask of pairs is as large as all scores anyway, or a
     dropout must not be drawn again for the gradient.
     """
     query_valid, key_valid, pairs = masks
     before, after = window_around(window, causal)
     b = block_size(before, after)
     batch, queries, keys = ops.shape(q)[0], ops.shape(q)[1], ops.shape(k)[1]
-    if key_valid is None:
-        key_valid = ops.ones_like(k[:, :, 0, 0], dtype="bool")
+    blocks = size = block_count(queries, b)
     if pairs is not None:
         pairs = pairs_to_blocks(ops.broadcast_to(pairs, (*ops.shape(pairs)[:2], queries, keys)), b, before)
+    elif not dropout and isinstance(batch, int) and isinstance(queries, int):
+        fit = SCORES // (batch * q.shape[2] * b * 2 * b)
+        size = min(blocks, max(fit, block_count(blocks, CHUNKS)))
     i, j = ops.arange(b), ops.arange(2 * b) - before
     near = _near(i, j, causal, window)[None]
     e = bias(j - i[:, None])[None] if bias else None
 
-    def attend(q, query_valid, k, v, key_valid, e, before=0):
-        """Of queries, and the keys from so many steps before them on."""
-        blocks = block_count(ops.shape(q)[1], b)
+    def attend(first, q, query_valid, k, v, key_valid, e):
+        """Of `size` blocks of queries from the first on: b queries see 2 b keys, some before the block."""
+        start = (ops.cast(first, "int32") + ops.arange(size))[:, None] * b
+        row, column = start + i, start + j
         allowed = all_of(
             near,
-            to_key_blocks(key_valid, b, before, blocks)[:, :, None, None],
-            None if query_valid is None else to_query_blocks(query_valid, b)[:, :, None, :, None],
+            ((column >= 0) & (column < keys))[:, None, None],
+            None if key_valid is None else rows_at(key_valid, column)[:, :, None, None],
+            None if query_valid is None else rows_at(query_valid, row)[:, :, None, :, None],
             pairs,
         )
-        some = to_query_blocks(q, b), *(to_key_blocks(x, b, before, blocks) for x in (k, v))
-        c, a = _attend(*some, allowed, e, dropout, return_weights)
-        c = from_query_blocks(c, ops.shape(q)[1])
+        q, k, v = rows_at(q, row), rows_at(k, column), rows_at(v, column)
+        c, a = _attend(q, k, v, allowed, e, dropout, return_weights)
         return (c, a) if return_weights else c
 
-    known = isinstance(batch, int) and isinstance(queries, int)
-    rows = b * max(1, SCORES // (batch * q.shape[2] * b * 2 * b)) if known else None
-    if not known or queries <= rows or pairs is not None or dropout:
-        result = attend(q, query_valid, k, v, key_valid, e, before)
+    if size is blocks:
+        result = attend(0, q, query_valid, k, v, key_valid, e)
     else:
-        chunks = block_count(queries, rows)
-        query_valid = None if query_valid is None else to_query_blocks(query_valid, rows)
-        some = (to_key_blocks(x, rows, before, chunks, b) for x in (k, v, key_valid))
-        result = one_block_at_a_time(attend, [to_query_blocks(q, rows), query_valid, *some], [e])
-        result = tree.map_structure(lambda x: from_query_blocks(x, queries), result)
+        firsts = ops.arange(0, blocks, size, dtype="float32")[None]
+        given = [q, query_valid, k, v, key_valid, e]
+        result = one_block_at_a_time(lambda first, *given: attend(first[0], *given), [firsts], given)
+        result = tree.map_structure(lambda x: from_query_blocks(x, blocks), result)
     if not return_weights:
-        return result, None
-    return result[0], pairs_from_blocks(result[1], before, queries, keys)
+        return from_query_blocks(result, queries), None
+    c, a = result
+    return from_query_blocks(c, queries), pairs_from_blocks(a, before, queries, keys)
 
 
 def _attend(q, k, v, allowed, bias, dropout, return_weights):

@@ -124,7 +124,12 @@ def one_after_another(f, xs):
 
     if tf.executing_eagerly():
         return tree.map_structure(lambda *y: ops.stack(y), *[f(list(x)) for x in zip(*xs, strict=True)])
-    signature = tree.map_structure(tf.TensorSpec.from_tensor, f([x[0] for x in xs]))
+    # In a graph of its own: in this one, the body would be there twice.
+    traced = tf.function(lambda *one: f(list(one)))
+    specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in xs]
+    signature = tree.map_structure(
+        tf.TensorSpec.from_tensor, traced.get_concrete_function(*specs).structured_outputs
+    )
     return tf.map_fn(f, xs, fn_output_signature=signature, parallel_iterations=1)
 
 

@@ -20,7 +20,7 @@ from zoo.layers.window_blocks import (
     window_pays,
 )
 
-# A window of so many keys is computed offset by offset; a wider one in blocks, to keep graphs small.
+# A window of so many keys is gathered around each query; a wider one is cut into blocks with fewer copies.
 BAND = 64
 
 
@@ -199,7 +199,7 @@ class SeqSelfAttention(keras.layers.Layer):
         valid = _all(x) if valid is None else valid
 
         def score(q, k):
-            return ops.matmul(ops.tanh(q + k), self.Wa)[..., 0]
+            return ops.tensordot(ops.tanh(q + k), self.Wa[:, 0], 1)
 
         e = band_scores(score, *self._project(x), before, after)
         e = e if self.ba is None else e + self.ba
@@ -229,41 +229,37 @@ class SeqSelfAttention(keras.layers.Layer):
     def _attend(self, queries, keys, length, wanted):
         """v, and a if wanted, of queries [q, valid, i] over keys [k, x, valid, j]."""
 
-        def attend(q, q_valid, i, columns, x, k_valid, j, *weights):
-            e = self.attention_activation(self._score_pairs(q, columns, *weights))
+        def attend(q, q_valid, i, k, x, k_valid, j, *weights):
+            e = self.attention_activation(self._score_pairs(q, k, *weights))
             a = ops.cast(self._align(e, i, j, q_valid, k_valid), self.compute_dtype)
             v = ops.matmul(a, x)
             return (v, a) if wanted else v
 
         additive = self.attention_type == self.ATTENTION_TYPE_ADD
-        floats = length * (self.units if additive else 4)
+        floats = length * (self.units if additive else 8)
         # The package adds b_h last. Its penalties of 10000 round scores to 0.001, so that the order shows.
         bh = self.bh if additive and self.legacy_masking else None
-        weights = [self.Wa if additive else None, bh, self.ba]
-        columns = ops.swapaxes(keys[0], 1, 2)
-        result = in_query_blocks(attend, queries, [columns, *keys[1:]], weights, floats)
+        result = in_query_blocks(attend, queries, keys, [self.Wa, bh, self.ba], floats)
         return result if wanted else (result, None)
 
     def _project(self, x):
         """What the scores take of queries and of keys."""
         if self.attention_type == self.ATTENTION_TYPE_MUL:
-            return ops.matmul(x, self.Wa), x
+            return x, x
         q, k = ops.matmul(x, self.Wt), ops.matmul(x, self.Wx)
         if self.bh is not None and not self.legacy_masking:
             q = q + self.bh
         return q, k
 
-    def _score_pairs(self, q, columns, Wa, bh, ba):
-        """e of every query and every key, these as `(batch, depth, keys)`."""
+    def _score_pairs(self, q, k, Wa, bh, ba):
+        """e of every query and every key."""
         if self.attention_type == self.ATTENTION_TYPE_MUL:
-            e = ops.matmul(q, columns)
+            e = ops.matmul(ops.matmul(q, Wa), ops.swapaxes(k, 1, 2))
             return e if ba is None else e + ba
-        # (batch, units, queries, keys): numbers of one unit side by side are added and summed fastest.
-        h = ops.swapaxes(q, 1, 2)[..., None] + columns[:, :, None]
-        h = ops.tanh(h if bh is None else h + bh[:, None, None])
-        batch, units, queries, keys = ops.shape(h)
-        e = ops.matmul(ops.transpose(Wa), ops.reshape(h, (batch, units, queries * keys)))
-        e = ops.reshape(e, (batch, queries, keys))
+        # (units, batch, queries, keys): numbers of one unit side by side are added and summed fastest.
+        h = ops.transpose(q, (2, 0, 1))[..., None] + ops.transpose(k, (2, 0, 1))[:, :, None]
+        h = ops.tanh(h if bh is None else h + bh[:, None, None, None])
+        e = ops.tensordot(Wa[:, 0], h, 1)
         return e if ba is None else e + ba
 
     def _align(self, e, i, j, q_valid, k_valid):

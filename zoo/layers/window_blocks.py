@@ -52,6 +52,11 @@ def to_key_blocks(x, b, before, blocks, beyond=None):
     return ops.concatenate([x[:, :-1], x[:, 1:, :beyond]], axis=2)
 
 
+def rows_at(x, position):
+    """`(batch, length, ...)` to `(batch, *positions, ...)`; the nearest row where there is none."""
+    return ops.take(x, ops.clip(position, 0, ops.shape(x)[1] - 1), axis=1)
+
+
 def fold(x):
     """`(batch, blocks, ...)` to `(batch · blocks, ...)`."""
     return _reshape(x, 0, 2, (ops.shape(x)[0] * ops.shape(x)[1],))

@@ -53,12 +53,14 @@ def test_one_block_at_a_time_changes_nothing(monkeypatch, window, keys, causal, 
     masks = {"query_mask": rng.random((2, 211)) < 0.7, "value_mask": rng.random((2, keys)) < 0.7}
     for call in ({}, masks):
         results = []
-        for scores in (10**9, 1):
+        for scores, chunks in ((10**9, 1), (1, 8), (1, 3)):  # all at once, 7 times 1 block, 3 times 3
             monkeypatch.setattr(heads, "SCORES", scores)
+            monkeypatch.setattr(heads, "CHUNKS", chunks)
             found = layer(query, value, **call, use_causal_mask=causal, return_attention_scores=True)
             results.append([*found, layer(query, value, **call, use_causal_mask=causal)])
-        for one, other in zip(*results, strict=True):
-            np.testing.assert_allclose(array(one), array(other), **TOLERANCE)
+        for expected, *others in zip(*results, strict=True):
+            for other in others:
+                np.testing.assert_allclose(array(expected), array(other), **TOLERANCE)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graph")

@@ -129,7 +129,7 @@ def test_an_exchanges_clock_keeps_its_date(written):
         (b"date,close\n2018-01-02,2\n\x00\x01\x02,3\n", "line 3, holds binary data"),
         ("date,close\n2018-01-02,2\n".encode("utf-16"), "line 1, holds binary data"),
         ("date,close,n\n2018-01-02,2,a\n2018-01-03,3,caf\u00e9\n".encode("latin-1"), "line 3, is not UTF-8"),
-        (gzip.compress(b"date,close\n2018-01-02,2\n"), "line 1, (is not UTF-8|holds binary data)"),
+        (gzip.compress(b"date,close\n2018-01-02,2\n", mtime=0), "line 1, (is not UTF-8|holds binary data)"),
         (b"a," * 40_000 + b"b\n1\n", "line 1, is longer than 65,536 bytes"),
         (b"a," * 2_000 + b"b\n", "2,001 columns, more than"),
         (b"PAR1" + bytes(61), "damaged parquet"),

@@ -22,7 +22,8 @@ def reference(x, p, E, E_pos, W_q, b_q, W_k, b_k, W_v, b_v, W_o, b_o):
         out = b_o.copy()[None].repeat(len(z), axis=0)
         for h in range(heads):
             q, k, v = (z @ W[:, h] + bias[h] for W, bias in ((W_q, b_q), (W_k, b_k), (W_v, b_v)))
-            exponentials = np.exp(q @ k.T / np.sqrt(size))
+            e = q @ k.T / np.sqrt(size)
+            exponentials = np.exp(e - e.max(axis=1, keepdims=True))
             a[b, h] = exponentials / exponentials.sum(axis=1, keepdims=True)
             out += a[b, h] @ v @ W_o[h]
         y[b] = out.reshape(*grid, -1)

@@ -43,7 +43,8 @@ class EventFile:
         self.directory = Path(directory)
         self._path = None
         self._descriptor = None
-        self._size = 0
+        self.size = 0  # bytes of whole records
+        self.full = False  # for whoever bounds it
         self._holds_records = False
 
     def write(
@@ -88,20 +89,20 @@ class EventFile:
         self._path = self.directory / f"events.out.tfevents.{int(time.time()):010d}.{number}.{PLUGIN}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self._path, flags, 0o666)
-        self._size, self._holds_records = 0, False
+        self.size, self._holds_records = 0, False
         self._append(_framed(event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2")))
 
     def _append(self, record):
         rest = memoryview(record)
         while rest:  # a write that meets the end of the disk takes a part, and only the next one fails
             rest = rest[os.write(self._descriptor, rest) :]
-        self._size += len(record)
+        self.size += len(record)
 
     def _cut_back(self):
         if self._descriptor is None:
             return
         with contextlib.suppress(OSError):
-            os.truncate(self._descriptor, self._size)
+            os.truncate(self._descriptor, self.size)
         self.close()
         if not self._holds_records:
             with contextlib.suppress(OSError):
@@ -109,7 +110,7 @@ class EventFile:
 
 
 def blob_value(
-    tag: str, blobs: Sequence[bytes], content: bytes = b'{"format":1}'
+    tag: str, blobs: Sequence[bytes], content: bytes = b'{"format":2}'
 ) -> summary_pb2.Summary.Value:
     """A record as a summary value that the Attention tab reads.
 

@@ -1,8 +1,9 @@
-"""Format 1 of an attention record: a JSON header and one compressed map for each sample and head.
+"""Format 2 of an attention record: a JSON header, thumbnails, and one compressed map a sample and head.
 
 A record is a list of byte strings. The first, the header, says what the others hold. The maps of one layer
-at one step are one record; what the model was shown (dates, prices, forecasts) is a record of its own, a
-header alone, so that it is stored once for all layers.
+at one step are one record; what the model was shown (dates, prices, forecasts, pictures) is a record of its
+own, so that it is stored once for all layers. Format 1, which had neither thumbnails, statistics, exact
+weights nor pictures, is read too.
 """
 
 import gzip
@@ -14,17 +15,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FORMAT = 1
-PLUGIN = "attention"
-AXIS_KINDS = ("step", "time", "token", "patch", "feature", "channel")
-ROLES = ("input", "forecast", "target")
-MAX_MAPS = 256
-MAX_LENGTH = 512
-MAX_HEADER_BYTES = 1_000_000
+from tb_plugin.header import (
+    AXIS_KINDS,
+    FORMAT,
+    MAX_MAPS,
+    PICTURES,
+    PLUGIN,
+    THUMBNAIL,
+    RecordError,
+    check_size,
+    decode_header,
+    part_of,
+    shown,
+)
 
+__all__ = [
+    "AXIS_KINDS",
+    "MAX_MAPS",
+    "PICTURES",
+    "PLUGIN",
+    "STATISTICS",
+    "RecordError",
+    "decode_header",
+    "decode_map",
+    "encode_inputs",
+    "encode_maps",
+    "inputs_tag",
+    "map_tag",
+]
 
-class RecordError(ValueError):
-    """A record that cannot be read or written, in one sentence."""
+# Of a map, one number each for every sample and head: how it looks before anybody has looked.
+STATISTICS = ("entropy", "distance", "sink", "sink_key", "padding")
 
 
 def map_tag(name: str, layer: str) -> str:
@@ -53,6 +74,8 @@ def encode_maps(
     layer: str,
     normalised: bool = True,
     full: Sequence[int] | None = None,
+    statistics: dict | None = None,
+    exact: bool = False,
 ) -> list[bytes]:
     """The record of one layer's weights `(samples, heads, queries, keys)`.
 
@@ -62,39 +85,46 @@ def encode_maps(
 
         |w' - w| ≤ √(w m) / 255 + m / 510²,   and nowhere above   m (1 / 255 - 1 / 510²).
 
-    Blob 0 is the header; the map of a sample and a head is blob `1 + sample * heads + head`, gzip of the
-    bytes row by row. NaN, infinite and negative weights become 0 and are counted in the header's `repaired`.
+    `exact` stores float32 instead: all first bytes of the numbers, then all second bytes, and so on.
+
+    Blob 0 is the header, blob 1 the thumbnails of all maps (at most 32 × 32, pooled as maps are, bytes on the
+    root scale of each one's own maximum); the map of a sample and a head is blob `2 + sample * heads + head`,
+    row by row. All but the header are gzip. NaN, infinite and negative weights become 0 and are counted in
+    the header's `repaired`.
 
     `queries` and `keys` are `{"kind", "length", "labels", "grid"}`: kind is one of `AXIS_KINDS`, labels None,
     a list of strings, or a list of such lists for each sample, grid None or `[rows, columns]`. `full` is
-    `[queries, keys]` before pooling.
+    `[queries, keys]` before pooling. `statistics` are some of `STATISTICS`, `(samples, heads)` each, NaN
+    where there is none.
 
-    A record holds at most 256 maps of at most 512 × 512; beyond that `RecordError` (a ValueError) is raised.
+    A record holds at most 256 maps of at most 4096 × 4096; beyond that `RecordError` (a ValueError) is
+    raised.
 
     >>> days = {"kind": "time", "length": 2, "labels": ["Mon", "Tue"], "grid": None}
     >>> blobs = encode_maps(np.eye(2)[None, None], queries=days, keys=days, layer="attention")
-    >>> decode_map(decode_header(blobs[0]), blobs[1], sample=0, head=0).tolist()
+    >>> decode_map(decode_header(blobs[0]), blobs, sample=0, head=0).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    with np.errstate(over="ignore"):
-        weights = np.asarray(weights, dtype=np.float32)
-    if weights.ndim != 4 or 0 in weights.shape:
+    weights = np.asarray(weights)
+    if weights.dtype.kind not in "fiu" or weights.ndim != 4 or 0 in weights.shape:
         raise RecordError(
-            f"A record holds weights (samples, heads, queries, keys), none of them 0; found {weights.shape}."
+            "A record holds weights (samples, heads, queries, keys), real numbers and none of the lengths 0; "
+            f"found {weights.dtype} {weights.shape}."
         )
+    with np.errstate(over="ignore"):
+        weights = weights.astype(np.float32)
     samples, heads, *stored = weights.shape
-    _check_size(samples, heads, *stored)
+    check_size(samples, heads, *stored)
 
-    repaired, maxima, blobs = 0, [], []
+    repaired, maxima, blobs, thumbnails = 0, [], [], []
     for one in weights.reshape(-1, *stored):
         sound = (one >= 0) & (one < np.inf)
         repaired += one.size - int(sound.sum())
-        one = np.where(sound, one, 0)
-        maximum = one.max()
-        share = one / maximum if maximum > 0 else one
-        bytes_ = np.rint(255 * np.sqrt(share)).astype(np.uint8).tobytes()
-        blobs.append(gzip.compress(bytes_, compresslevel=1, mtime=0))
-        maxima.append(float(maximum))
+        one = np.where(sound, one, np.float32(0))
+        blobs.append(_packed(_planes(one) if exact else _levels(one)))
+        maxima.append(float(one.max()))
+        # sums of a map's weights may be beyond float32, those of their shares are not
+        thumbnails.append(_levels(_thumbnail(one / (one.max() or 1))))
 
     header = _encode_header(
         {
@@ -105,95 +135,107 @@ def encode_maps(
             "shape": [heads, *stored],
             "full": [int(length) for length in full or stored],
             "normalised": bool(normalised),
-            "scale": "sqrt",
+            "scale": "exact" if exact else "sqrt",
             "max": [maxima[first : first + heads] for first in range(0, len(maxima), heads)],
             "queries": queries,
             "keys": keys,
             "repaired": repaired,
+            "statistics": {
+                name: [_gaps(row) for row in np.asarray(values)]
+                for name, values in (statistics or {}).items()
+            },
+            "thumbnail": [min(length, THUMBNAIL) for length in stored],
         }
     )
-    return [header, *blobs]
+    return [header, _packed(b"".join(thumbnails)), *blobs]
+
+
+def _levels(one):
+    """Bytes on the square-root scale of the greatest weight."""
+    maximum = one.max()
+    share = one / maximum if maximum > 0 else one
+    return np.rint(255 * np.sqrt(share)).astype(np.uint8).tobytes()
+
+
+def _planes(one):
+    return np.ascontiguousarray(one.astype("<f4").view(np.uint8).reshape(-1, 4).T).tobytes()
+
+
+def _packed(data):
+    # Runs alone: in what looks like noise a search for longer matches costs time, and bytes too.
+    packer = zlib.compressobj(1, wbits=31, strategy=zlib.Z_RLE)
+    return packer.compress(data) + packer.flush()
+
+
+def _thumbnail(one):
+    for axis, length in enumerate(one.shape):
+        if length > THUMBNAIL:
+            starts = np.arange(THUMBNAIL) * length // THUMBNAIL
+            one = np.add.reduceat(one, starts, axis=axis)
+            if axis == 0:
+                one = one / np.diff(starts, append=length)[:, None]
+    return one
 
 
 def encode_inputs(samples: Sequence[dict]) -> list[bytes]:
-    """The record of what the model was shown: for each sample a label and its series.
+    """The record of what the model was shown: for each sample a label, its series, and perhaps a picture.
 
-    A sample is `{"label": str or None, "series": [...]}`, a series `{"name", "role", "labels", "values"}`
-    with role `input`, `forecast` or `target`, and as many text labels as values. A value that is not finite
-    is a gap.
+    A sample is `{"label": str or None, "series": [...], "picture": {...} or None}`. A series is `{"name",
+    "role", "labels", "values"}` with role `input`, `forecast` or `target`, and as many text labels as values;
+    a value that is not finite is a gap. A picture is `{"kind", "pixels"}`, kind `image` or `spectrogram`,
+    pixels bytes `(rows, columns, channels)` with 1 or 3 channels; those of a sample are a blob of their own,
+    gzip, which the header's `picture` names: `{"kind", "shape", "part"}`. Row 0 is at the top.
 
     >>> price = {"name": "close", "role": "input", "labels": ["Mon", "Tue"], "values": [2695.8, None]}
     >>> [header] = encode_inputs([{"label": "2018-01-02", "series": [price]}])
     >>> decode_header(header)["samples"][0]["series"][0]["values"]
     [2695.8, None]
     """
-    return [
-        _encode_header(
-            {
-                "format": FORMAT,
-                "kind": "inputs",
-                "samples": [
-                    {
-                        "label": sample.get("label"),
-                        "series": [
-                            series | {"values": _gaps(series["values"])} for series in sample["series"]
-                        ],
-                    }
-                    for sample in samples
-                ],
-            }
-        )
-    ]
+    blobs, described = [], []
+    for sample in samples:
+        series = [one | {"values": _gaps(one["values"])} for one in sample["series"]]
+        picture = sample.get("picture")
+        if picture is not None:
+            pixels = np.ascontiguousarray(picture["pixels"], dtype=np.uint8)
+            blobs.append(gzip.compress(pixels.tobytes(), compresslevel=6, mtime=0))
+            picture = {"kind": picture["kind"], "shape": list(pixels.shape), "part": len(blobs)}
+        described.append({"label": sample.get("label"), "series": series, "picture": picture})
+    return [_encode_header({"format": FORMAT, "kind": "inputs", "samples": described}), *blobs]
 
 
-def decode_header(blob: bytes) -> dict:
-    """The header of a record, every field of it checked.
+def decode_map(header: dict, blobs: Sequence[bytes], sample: int, head: int) -> np.ndarray:
+    """The weights `(queries, keys)` of a sample and a head, float32, from the parts of a record.
 
-    Fields that format 1 does not know are kept and ignored. `RecordError` is raised for a newer format and
-    for anything that is not a header.
+    Never more than the map's own bytes and one are unpacked, whatever the blob claims. `RecordError` is
+    raised for what is damaged, and for a sample or a head that the record does not have.
     """
-    if len(blob) > MAX_HEADER_BYTES:
+    heads, queries, keys = header["shape"]
+    if not (0 <= sample < header["samples"] and 0 <= head < heads):
         raise RecordError(
-            f"The record's header has {len(blob):,} bytes, at most {MAX_HEADER_BYTES:,} are read: log fewer "
-            "samples or shorter labels."
+            f"The record has {header['samples']} samples and {heads} heads, counted from 0; found sample "
+            f"{sample}, head {head}."
         )
-    try:
-        header = json.loads(blob.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise RecordError(
-            "The record's header is not JSON; it is damaged, or not an attention record."
-        ) from None
-    if not isinstance(header, dict) or not _is_count(header.get("format")):
-        raise RecordError("The record's header names no format; it is not an attention record.")
-    if header["format"] > FORMAT:
-        raise RecordError(
-            f"The record is of format {header['format']}, written by a newer version than this one, which "
-            f"reads format {FORMAT}: upgrade attention-zoo."
-        )
-    if header.get("kind") == "map":
-        _check_map(header)
-    elif header.get("kind") == "inputs":
-        _check_inputs(header)
-    else:
-        raise RecordError(f"A record is a map or inputs; found {_shown(header.get('kind'))}.")
-    return header
+    part, maximum = part_of(header, sample, head), np.float32(header["max"][sample][head])
+    exact = header["scale"] == "exact"
+    data = _unpacked(blobs[part], queries * keys * (4 if exact else 1)) if part < len(blobs) else None
+    if data is not None and exact:
+        planes = np.frombuffer(data, np.uint8).reshape(4, -1)
+        weights = np.ascontiguousarray(planes.T).view("<f4").reshape(queries, keys)
+        if ((weights >= 0) & (weights <= maximum)).all():
+            return weights
+    elif data is not None:
+        return maximum * (np.frombuffer(data, np.uint8).reshape(queries, keys) / np.float32(255)) ** 2
+    raise RecordError(f"The map of sample {sample}, head {head} of {shown(header['layer'])} is damaged.")
 
 
-def decode_map(header: dict, blob: bytes, sample: int, head: int) -> np.ndarray:
-    """The weights `(queries, keys)` of a sample and a head, float32, from blob `1 + sample * heads + head`.
-
-    Never more than `queries * keys + 1` bytes are unpacked, whatever the blob claims.
-    """
-    _, queries, keys = header["shape"]
+def _unpacked(blob, size):
+    """The `size` bytes that are packed in `blob`; None where it holds fewer, more, or no gzip at all."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        levels = unpacker.decompress(blob, queries * keys + 1)
+        data = unpacker.decompress(blob, size + 1)
     except zlib.error:
-        levels = b""
-    if len(levels) != queries * keys or not unpacker.eof or unpacker.unused_data:
-        raise RecordError(f"The map of sample {sample}, head {head} of {_shown(header['layer'])} is damaged.")
-    root = np.frombuffer(levels, np.uint8).reshape(queries, keys) / np.float32(255)
-    return np.float32(header["max"][sample][head]) * root**2
+        return None
+    return data if len(data) == size and unpacker.eof and not unpacker.unused_data else None
 
 
 def _readable(tag):
@@ -207,119 +249,5 @@ def _encode_header(header):
     return blob
 
 
-def _check_map(header):
-    shape = header.get("shape")
-    if not (_is_count(header.get("samples")) and _is_counts(shape, 3)):
-        raise RecordError("A map's header wants samples and shape [heads, queries, keys], none of them 0.")
-    samples, (heads, *stored) = header["samples"], shape
-    _check_size(samples, heads, *stored)
-    full = header.get("full")
-    if not _is_counts(full, 2) or full[0] < stored[0] or full[1] < stored[1]:
-        raise RecordError(
-            f"A map of {stored} comes from at least as many queries and keys; found {_shown(full)}."
-        )
-    if not isinstance(header.get("layer"), str):
-        raise RecordError(f"A map's layer is text; found {_shown(header.get('layer'))}.")
-    if type(header.get("normalised")) is not bool:
-        raise RecordError(f"A map is normalised or not; found {_shown(header.get('normalised'))}.")
-    if header.get("scale") != "sqrt":
-        raise RecordError(
-            f"A map of format 1 is stored on the scale sqrt; found {_shown(header.get('scale'))}."
-        )
-    if type(header.get("repaired")) is not int or header["repaired"] < 0:
-        raise RecordError(f"A map counts repaired weights; found {_shown(header.get('repaired'))}.")
-    maxima = header.get("max")
-    if not (
-        _is_list(maxima, samples)
-        and all(_is_list(row, heads) and all(_is_number(one) and one >= 0 for one in row) for row in maxima)
-    ):
-        raise RecordError(
-            f"A map wants a maximum, 0 or more, for each of {samples} samples and {heads} heads."
-        )
-    for name, length in zip(("queries", "keys"), stored, strict=True):
-        _check_axis(name, header.get(name), length, samples)
-
-
-def _check_axis(name, axis, length, samples):
-    if not isinstance(axis, dict) or axis.get("kind") not in AXIS_KINDS:
-        raise RecordError(f"The {name} of a map are one of {', '.join(AXIS_KINDS)}.")
-    if axis.get("length") != length:
-        raise RecordError(f"The map has {length} {name}, their axis has length {_shown(axis.get('length'))}.")
-    labels, grid = axis.get("labels"), axis.get("grid")
-    if grid is not None and not (_is_counts(grid, 2) and grid[0] * grid[1] == length):
-        raise RecordError(f"A grid of {length} {name} is [rows, columns]; found {_shown(grid)}.")
-    if labels is None or _is_texts(labels, length):
-        return
-    if not (_is_list(labels, samples) and all(_is_texts(row, length) for row in labels)):
-        raise RecordError(
-            f"{length} {name} want {length} text labels, or as many for each of {samples} samples."
-        )
-
-
-def _check_inputs(header):
-    samples = header.get("samples")
-    if not isinstance(samples, list) or not 1 <= len(samples) <= MAX_MAPS:
-        raise RecordError(f"A record of inputs holds 1 to {MAX_MAPS} samples.")
-    for sample in samples:
-        if not isinstance(sample, dict) or not isinstance(sample.get("series"), list):
-            raise RecordError("A sample of a record of inputs wants a list of series.")
-        if not isinstance(sample.get("label"), str | None):
-            raise RecordError(f"A sample's label is text or null; found {_shown(sample['label'])}.")
-        for series in sample["series"]:
-            if not isinstance(series, dict) or not isinstance(series.get("name"), str):
-                raise RecordError("A series wants a name.")
-            if series.get("role") not in ROLES:
-                raise RecordError(
-                    f"A series is one of {', '.join(ROLES)}; found {_shown(series.get('role'))}."
-                )
-            values = series.get("values")
-            if not isinstance(values, list) or not all(one is None or _is_number(one) for one in values):
-                raise RecordError(f"The values of the series {_shown(series['name'])} are numbers or null.")
-            if not _is_texts(series.get("labels"), len(values)):
-                raise RecordError(f"The series {_shown(series['name'])} wants {len(values)} text labels.")
-
-
-def _check_size(samples, heads, queries, keys):
-    if samples * heads > MAX_MAPS:
-        raise RecordError(
-            f"A record holds at most {MAX_MAPS} maps; found {samples} samples × {heads} heads: log fewer."
-        )
-    if max(queries, keys) > MAX_LENGTH:
-        raise RecordError(
-            f"A map has at most {MAX_LENGTH} queries and keys; found {queries} × {keys}: pool it first."
-        )
-
-
 def _gaps(values):
     return [one if math.isfinite(one) else None for one in np.asarray(values, dtype=float).ravel().tolist()]
-
-
-def _refuse_constant(name):
-    raise ValueError(name)  # json.loads would take NaN and Infinity, which no browser reads
-
-
-def _is_list(value, length):
-    return isinstance(value, list) and len(value) == length
-
-
-def _is_texts(value, length):
-    return _is_list(value, length) and all(isinstance(one, str) for one in value)
-
-
-def _is_count(value):
-    return type(value) is int and value >= 1
-
-
-def _is_counts(value, length):
-    return _is_list(value, length) and all(map(_is_count, value))
-
-
-def _is_number(value):
-    # JSON may hold 1e999, which is read as infinity
-    return type(value) in (int, float) and -1.7e308 < value < 1.7e308
-
-
-def _shown(value):
-    """A value of somebody's file as it may stand in a sentence."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

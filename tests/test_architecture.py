@@ -13,7 +13,7 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 # What each room may import beside the standard library and itself: the longest matching room counts.
 ROOMS = {
     "zoo": {"zoo", "keras", "numpy"},
-    "zoo/plot.py": {"zoo", "numpy", "matplotlib"},
+    "zoo/plot": {"zoo", "numpy", "matplotlib"},
     "zoo/summary.py": {"zoo", "numpy", "tb_plugin"},
     "zoo/preprocess": {"zoo.errors", "numpy", "pandas"},
     "zoo/layers": {"zoo.layers", "keras"},

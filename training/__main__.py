@@ -3,15 +3,17 @@
 import argparse
 import sys
 
-from training import forecast, table
+from training import digits, fashion, forecast, minilm, table
 from zoo.errors import InputError
+
+RECIPES = {"forecast": forecast, "fashion": fashion, "digits": digits, "minilm": minilm, "tables": table}
 
 
 def main():
     """Parse, run, and turn a user's mistake into one line."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     recipes = parser.add_subparsers(dest="recipe", required=True, metavar="NAME")
-    for name, module in (("forecast", forecast), ("tables", table)):
+    for name, module in RECIPES.items():
         about = module.__doc__.split("\n\n")[0].replace("\n", " ")
         one = recipes.add_parser(
             name, help=about, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

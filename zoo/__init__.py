@@ -13,7 +13,7 @@ _HOME = {
     "Axis": "zoo.attention_map",
     "attend": "zoo.capture",
 }
-_ROOMS = ("capture", "layers", "models", "plot", "preprocess", "summary")
+_ROOMS = ("analysis", "capture", "layers", "models", "plot", "preprocess", "summary")
 
 __all__ = [*_HOME, *_ROOMS]
 

@@ -27,12 +27,16 @@ class AttentionLogger(keras.callbacks.Callback):
         series: what the keys saw, `{name: (batch, keys)}`, drawn above the map on the keys' labels.
         target: what came, `(batch, queries)`, in the units of `series`.
         forecast: a function from the model's outputs to `(batch, queries)` in the units of `series`.
+        pictures: what patches were cut from, images or `{"spectrogram": …}`, as `zoo.summary.attention` takes
+            them.
         titles: what to call each input of the sample.
+        resolution: longer maps are pooled to so many queries and keys before they are written.
+        exact: keep float32, where a byte on a square-root scale would do.
         images: also write plain image summaries, for readers without the plugin.
 
     Raises:
-        ValueError: `every` is not understood, or, when training begins, the axes, series, titles or forecast
-            do not fit the maps, or inputs × heads are more than 256.
+        ValueError: `every` is not understood, or, when training begins, the axes, series, pictures, titles or
+            forecast do not fit the maps, or inputs × heads are more than 256.
         OSError: the log could not be written; the sentence says why, and nothing half-written is left.
 
     >>> import tempfile, keras, numpy as np, zoo
@@ -57,13 +61,17 @@ class AttentionLogger(keras.callbacks.Callback):
         series=None,
         target=None,
         forecast=None,
+        pictures=None,
         titles=None,
+        resolution=512,
+        exact=False,
         images=False,
     ):
         super().__init__()
         self.logdir, self.sample, self.name, self.layers = logdir, sample, name, layers
         self.queries, self.keys, self.forecast = queries, keys, forecast
-        self.beside = {"series": series, "target": target, "titles": titles, "images": images}
+        self.beside = {"series": series, "target": target, "pictures": pictures, "titles": titles}
+        self.beside |= {"resolution": resolution, "exact": exact, "images": images}
         self.count, self.unit = _parsed(every)
 
     def on_train_begin(self, logs=None):

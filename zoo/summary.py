@@ -3,37 +3,61 @@
 import atexit
 import os
 import struct
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
 from tb_plugin import event_file, record
+from zoo.analysis import statistics
 from zoo.attention_map import AttentionMap
 
-# The most queries and keys a record holds; longer maps are pooled before they are written.
-LONGEST = 512
+# Of one directory, so that what TensorBoard keeps in memory has an end.
+MAX_BYTES = 2 * 2**30
 
 _files: dict[str, event_file.EventFile] = {}
 
 
 def attention(
-    name, maps, step, *, logdir, series=None, forecast=None, target=None, titles=None, images=False
-) -> None:
+    name,
+    maps,
+    step,
+    *,
+    logdir,
+    series=None,
+    forecast=None,
+    target=None,
+    pictures=None,
+    titles=None,
+    resolution=512,
+    exact=False,
+    images=False,
+) -> bool:
     """Write attention maps for one step of training.
 
     They go to a run of their own, `<logdir>/attention`: TensorBoard reads only the newest file of a
     directory, so a file shared with scalars would hide one or the other. Weights are kept as bytes on a
-    square-root scale of each head's maximum (`tb_plugin.record` states the error bound).
+    square-root scale of each head's maximum (`tb_plugin.record` states the error bound), or as they are.
+    NumPy is enough: arrays from PyTorch or JAX become maps with `zoo.AttentionMap(np.asarray(weights))`.
 
     Args:
         name: what was attended over, for the tab's list ("validation").
         maps: an `AttentionMap`, or `{layer: AttentionMap}` as `zoo.attend` returns them.
         step: of training; steps of one name must grow.
         logdir: the directory of the run.
-        series: what the keys saw, drawn above the map: `{name: (batch, keys)}`.
+        series: what the keys saw, drawn above the map: `{name: (batch, keys)}`; under patches of a picture of
+            the series, as many values as the grid has columns, or a multiple.
         forecast, target: what was foretold and what came: `(batch, queries)`, in the units of `series`.
+        pictures: what patches were cut from: images `(batch, rows, columns)` or `(batch, rows, columns, 1 or
+            3)`, numbers 0 to 255 or 0.0 to 1.0; or `{"spectrogram": (batch, frequencies, times)}`, low
+            frequencies first, in any unit.
         titles: what to call each sample.
+        resolution: longer maps are pooled to so many queries and keys before they are written.
+        exact: keep float32.
         images: also write plain image summaries (mean over heads), for readers without the plugin.
+
+    Returns:
+        Whether it was written: a directory holds 2 GB at most, and then says so once.
 
     Raises:
         ValueError: lengths that do not fit the maps; more than 256 samples × heads.
@@ -44,16 +68,41 @@ def attention(
     >>> with tempfile.TemporaryDirectory() as logs:
     ...     zoo.summary.attention("demo", seen, step=0, logdir=logs, series={"price": [[1, 2, 3, 4]]})
     ...     zoo.summary.close(logs)
+    True
     """
-    beside = {"series": series, "forecast": forecast, "target": target, "titles": titles}
-    values = encode(name, maps, images=images, **beside)
+    beside = {"series": series, "forecast": forecast, "target": target, "pictures": pictures}
+    values = encode(name, maps, titles=titles, resolution=resolution, exact=exact, images=images, **beside)
     directory = os.path.join(os.fspath(logdir), record.PLUGIN)
     if directory not in _files:
         _files[directory] = event_file.EventFile(directory)
-    _files[directory].write(values, step)
+    file = _files[directory]
+    if file.size > MAX_BYTES:
+        if not file.full:
+            file.full = True
+            warnings.warn(
+                f"{directory} holds {file.size / 2**30:.1f} GB of attention, as much as the tab should be "
+                f"asked to show: step {step} and later ones are left out. Log fewer layers, samples or "
+                "steps, or a lower resolution.",
+                stacklevel=2,
+            )
+        return False
+    file.write(values, step)
+    return True
 
 
-def encode(name, maps, *, series=None, forecast=None, target=None, titles=None, images=False) -> list:
+def encode(
+    name,
+    maps,
+    *,
+    series=None,
+    forecast=None,
+    target=None,
+    pictures=None,
+    titles=None,
+    resolution=512,
+    exact=False,
+    images=False,
+) -> list:
     """What `attention` would write for one step, or the error it would raise."""
     if isinstance(maps, AttentionMap):
         maps = {maps.layer or "attention": maps}
@@ -73,9 +122,11 @@ def encode(name, maps, *, series=None, forecast=None, target=None, titles=None, 
         ("forecast", "forecast", first.queries, forecast),
         ("what came", "target", first.queries, target),
     ]
-    values = [_inputs(name, len(first.weights), [one for one in drawn if one[3] is not None], titles)]
+    count, drawn = len(first.weights), [one for one in drawn if one[3] is not None]
+    blobs = [record.inputs_tag(name), record.encode_inputs(_samples(count, drawn, pictures, titles))]
+    values = [event_file.blob_value(*blobs)]
     for layer, attention_map in maps.items():
-        stored = attention_map.pooled(LONGEST, LONGEST)
+        stored = attention_map.pooled(resolution, resolution)
         blobs = record.encode_maps(
             stored.weights,
             queries=stored.queries.as_dict(),
@@ -83,6 +134,8 @@ def encode(name, maps, *, series=None, forecast=None, target=None, titles=None, 
             layer=layer,
             normalised=stored.normalised,
             full=list(stored.full),
+            statistics=_statistics(attention_map),
+            exact=exact,
         )
         values.append(event_file.blob_value(record.map_tag(name, layer), blobs))
         if images:
@@ -103,21 +156,90 @@ def _close_all():
         _files.popitem()[1].close()
 
 
-def _inputs(name, count, drawn, titles):
-    """The record of the series of every sample, drawn beside the maps."""
+def _samples(count, drawn, pictures, titles):
+    """What the model was shown: of every sample its series and its picture."""
     if titles is not None and len(titles) != count:
         raise ValueError(f"{count} samples want as many titles, found {len(titles)}.")
-    samples = [{"label": titles[i] if titles else None, "series": []} for i in range(count)]
+    samples = [
+        {"label": titles[i] if titles else None, "series": [], "picture": picture}
+        for i, picture in enumerate(_pictures(count, pictures))
+    ]
     for title, role, axis, values in drawn:
         values = np.asarray(values, "float64")
-        if values.shape != (count, axis.length):
+        over = values.ndim == 2 and role == "input" and axis.grid and values.shape[1] % axis.grid[1] == 0
+        length = values.shape[1] if over else axis.length
+        if values.shape != (count, length):
             raise ValueError(f"{title!r} wants the shape {(count, axis.length)}, found {values.shape}.")
         for i, sample in enumerate(samples):
-            labels = axis.of_sample(i) or [str(position) for position in range(axis.length)]
+            own = axis.of_sample(i) if length == axis.length else None
+            labels = own or [str(position) for position in range(length)]
             sample["series"].append(
                 {"name": title, "role": role, "labels": list(labels), "values": values[i].tolist()}
             )
-    return event_file.blob_value(record.inputs_tag(name), record.encode_inputs(samples))
+    return samples
+
+
+def _pictures(count, pictures):
+    """Pixels as bytes, row 0 at the top."""
+    if pictures is None:
+        return [None] * count
+    kind = "image"
+    if isinstance(pictures, Mapping) and len(pictures) == 1:
+        [(kind, pictures)] = pictures.items()
+    pixels = np.asarray(pictures)
+    shape = (*pixels.shape, 1) if pixels.ndim == 3 else pixels.shape
+    if (
+        kind not in record.PICTURES
+        or pixels.dtype.kind not in "fiub"
+        or len(shape) != 4
+        or shape[0] != count
+        or shape[3] not in (1, 3)
+        or 0 in shape
+    ):
+        raise ValueError(
+            f"{count} samples want pictures (batch, rows, columns) or (batch, rows, columns, 1 or 3), or "
+            f'{{"spectrogram": …}} of them; found {kind!r} of {pixels.dtype} {pixels.shape}.'
+        )
+    shares = pixels.dtype.kind in "fb" and np.nanmax(pixels, initial=0) <= 1
+    pixels = pixels.reshape(shape).astype("float64")
+    if kind == "spectrogram":
+        pixels = _brightness(pixels)[:, ::-1]
+    elif shares:
+        pixels = 255 * pixels
+    pixels = np.rint(np.nan_to_num(pixels).clip(0, 255)).astype("uint8")
+    return [{"kind": kind, "pixels": one} for one in pixels]
+
+
+def _brightness(levels):
+    """0 to 255 between each picture's lowest and highest finite level; silence, -∞ decibels, is 0."""
+    finite = np.isfinite(levels)
+    low = np.min(levels, (1, 2, 3), keepdims=True, where=finite, initial=np.inf)
+    low = np.where(low < np.inf, low, 0)
+    high = np.max(levels, (1, 2, 3), keepdims=True, where=finite, initial=-np.inf)
+    span = np.where(high > low, high - low, 1)
+    return 255 * (np.where(finite, levels, np.where(levels == np.inf, high, low)) - low) / span
+
+
+def _statistics(attention_map):
+    """Of the whole map, for the tab's overview."""
+    queries, keys = attention_map.queries, attention_map.keys
+    places = None
+    if keys.grid:
+        places = np.stack(np.unravel_index(np.arange(keys.length), keys.grid), axis=1)
+    found = {name: [] for name in record.STATISTICS}
+    for i, sample in enumerate(attention_map.weights):
+        for weights in sample:  # one by one, since a copy of all in float64 may be too large
+            weights = np.where(np.isfinite(weights), weights, 0).clip(0).astype("float64")
+            key, share = statistics.sink(weights)
+            found["entropy"].append(statistics.entropy(weights))
+            found["sink"].append(share)
+            found["sink_key"].append(key)
+            if queries.kind == keys.kind and queries.length == keys.length:
+                found["distance"].append(statistics.mean_distance(weights, places, places))
+            if keys.kind == "token" and keys.labels:
+                found["padding"].append(statistics.padding_mass(weights, keys.of_sample(i)))
+    shape = attention_map.weights.shape[:2]
+    return {name: np.reshape(values, shape) for name, values in found.items() if values}
 
 
 def _image(name, layer, attention_map):

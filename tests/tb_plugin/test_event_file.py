@@ -55,7 +55,7 @@ def test_tensorboard_reads_back_the_blobs(tmp_path):
     name = {"experiment_id": "", "plugin_name": record.PLUGIN}
     listed = provider.list_blob_sequences(context, **name)["run/attention"][TAG]
     read = provider.read_blob_sequences(context, **name, downsample=100)["run/attention"][TAG]
-    assert (5, 1.5e9 + 5, 2, b'{"format":1}') == (
+    assert (5, 1.5e9 + 5, 2, b'{"format":2}') == (
         listed.max_step,
         listed.max_wall_time,
         listed.max_length,

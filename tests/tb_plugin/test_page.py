@@ -1,7 +1,5 @@
 """The Attention tab in a real Chromium, on a real TensorBoard, over records written by our own writer."""
 
-import gzip
-import json
 import re
 from pathlib import Path
 
@@ -89,7 +87,7 @@ def small_axis(kind, length, labels=None):
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """A log directory with a forecaster, and with runs that are odd, hostile, newer and damaged."""
+    """A log directory with a forecaster, and with a run that is hostile."""
     directory = tmp_path_factory.mktemp("logs")
     with EventFile(directory / "forecaster") as file:
         for step in STEPS:
@@ -113,16 +111,6 @@ def logs(tmp_path_factory):
         tags = map_tag(HOSTILE, "a/../<b>&"), map_tag("timed", "times"), inputs_tag("timed")
         values = zip(tags, (words, times, inputs), strict=True)
         file.write([blob_value(tag, blobs) for tag, blobs in values], step=0)
-
-    header, *maps = forecast_record(WEIGHTS[0])
-    newer = json.dumps(json.loads(header) | {"format": 2}).encode()
-    with EventFile(directory / "newer") as file:
-        file.write([blob_value(map_tag("prices", "newer"), [newer, *maps])], step=0)
-
-    bomb = gzip.compress(bytes(100_000_000), compresslevel=9)
-    with EventFile(directory / "damaged") as file:
-        file.write([blob_value(map_tag("prices", "bomb"), [header, bomb, *maps[1:]])], step=0)
-        file.write([blob_value(map_tag("prices", "cut"), [header, maps[0][:-9], *maps[1:]])], step=0)
     return directory
 
 
@@ -207,7 +195,7 @@ def test_page_and_python_decode_alike(open_forecaster):
     tab.find("#head").select_option("1")
     tab.wait_for(head=1)
     header, *blobs = forecast_record(WEIGHTS[STEPS[-1]])
-    expected = decode_map(decode_header(header), blobs[1], sample=0, head=1)
+    expected = decode_map(decode_header(header), [header, *blobs], sample=0, head=1)
     canvas = tab.find("#heatmap")
     canvas.focus()
     page = np.empty((HORIZON, WINDOW))
@@ -311,7 +299,7 @@ def test_late_answer_is_dropped(open_forecaster):
         tab.page.wait_for_timeout(1500)
         route.continue_()
 
-    tab.page.route(re.compile(rf"/step\?.*step={STEPS[0]}$"), delay)
+    tab.page.route(re.compile(rf"/records\?.*step={STEPS[0]}&"), delay)
     tab.find("#step").press("Home")
     tab.find("#step").press("ArrowRight")
     tab.wait_for(step=STEPS[1])
@@ -319,41 +307,32 @@ def test_late_answer_is_dropped(open_forecaster):
     tab.wait_for(step=STEPS[1])
 
 
+def test_a_run_chosen_twice_is_shown(open_tab, address):
+    """A second click, while the first one's list of steps is on its way, does not lose the list."""
+    tab = open_tab(f"{address}/#attention")
+    tab.choose(f"hostile /{HOSTILE}", "times")
+    tab.wait_for(step=0)
+    tab.page.route(re.compile(r"/steps\?"), lambda route: (tab.page.wait_for_timeout(700), route.continue_()))
+    for _ in range(2):
+        tab.frame.get_by_role("button", name="forecaster", exact=True).dispatch_event("click")
+    tab.wait_for(step=STEPS[-1])
+
+
 def test_hostile_text_stays_text(open_tab, address):
     """Markup in runs, tags, layers, labels and series names is shown as it was written."""
     tab = open_tab(f"{address}/#attention")
     tab.choose(f"hostile /{HOSTILE}", "a/../<b>&")
+    tab.find(".view[data-view=map]").click()
     expect(tab.find("h1")).to_have_text(HOSTILE)
     expect(tab.find(".notes")).to_contain_text("Rows do not sum to 1")
     expect(tab.find(".notes")).to_contain_text("Pooled from 6 × 14 to 3 × 7")
     tab.find("#heatmap").press("ArrowRight")
     assert (HOSTILE, HOSTILE) == tab.read()[1:]
     tab.choose(f"hostile /{HOSTILE}", "times")
+    tab.find(".view[data-view=time]").click()
     expect(tab.find(".legend")).to_contain_text(HOSTILE)
     assert 0 == tab.find("img").count()
     assert "Attention" == tab.frame.evaluate("document.title")
-
-
-def test_newer_format_is_said(open_tab, address):
-    """A record of format 2 becomes a sentence, and the way back works."""
-    tab = open_tab(f"{address}/#attention&p.attention.run=newer")
-    expect(tab.find(".notice.problem")).to_contain_text("newer version")
-    assert all("422" in error for error in tab.errors)
-    tab.errors.clear()
-    tab.choose("forecaster")
-    tab.wait_for(step=STEPS[-1])
-    expect(tab.find(".notice")).to_be_hidden()
-
-
-@pytest.mark.parametrize("layer", ["bomb", "cut"])
-def test_damaged_map_hides_only_itself(open_tab, address, layer):
-    """A gzip bomb or a cut blob becomes a sentence, and the other heads can be read."""
-    tab = open_tab(f"{address}/#attention&p.attention.run=damaged")
-    tab.choose("damaged", layer)
-    expect(tab.find(".notice.problem")).to_have_text(re.compile("Head 1 of sample 1 is damaged"))
-    tab.find("#head").select_option("1")
-    tab.wait_for(head=1)
-    assert_shows(tab, 1, 2, WEIGHTS[0][0, 1], columns=WINDOW)
 
 
 def test_page_is_accessible(open_forecaster):

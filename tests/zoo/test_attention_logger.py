@@ -55,11 +55,23 @@ def test_last_map_is_that_of_the_trained_model(tmp_path):
     header = record.decode_header(blobs[0])
     assert days == [list(labels) for labels in header["keys"]["labels"]]
     weights = maps["decoder"].weights[1, 0]
-    back = record.decode_map(header, blobs[2], sample=1, head=0)
+    back = record.decode_map(header, blobs, sample=1, head=0)
     np.testing.assert_allclose(weights, back, atol=weights.max() / 255 + 1e-6)
     inputs = record.decode_header(steps(tmp_path, "attention/sample/__inputs__")[-1][1][0])
     forecast = inputs["samples"][1]["series"][1]["values"]
     np.testing.assert_allclose(100 * outputs[1], forecast, rtol=1e-5)
+
+
+def test_resolution_and_exact_reach_the_record(tmp_path):
+    """Both are those of `zoo.summary.attention`."""
+    logger = zoo.AttentionLogger(tmp_path, X[:2], resolution=5, exact=True)
+    model = forecaster()
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[logger])
+    ((_, blobs),) = steps(tmp_path)
+    header = record.decode_header(blobs[0])
+    assert ([1, 2, 5], [2, 7], "exact") == (header["shape"], header["full"], header["scale"])
+    expected = zoo.attend(model, X[:2])[1]["decoder"].pooled(5, 5).weights[1, 0]
+    np.testing.assert_allclose(expected, record.decode_map(header, blobs, sample=1, head=0), rtol=1e-6)
 
 
 def test_a_resumed_training_goes_on_in_its_steps(tmp_path):

@@ -1,6 +1,7 @@
 // Step, sample and head.
 
 import { html } from "./dom";
+import { createPlay } from "./play";
 import type { Store } from "./store";
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -17,13 +18,14 @@ export function createControls(store: Store): HTMLElement {
   const head = html("select", { id: "head", "aria-label": "Head" });
   const samples = labelled("Sample", before, sample, after);
   const heads = labelled("Head", head);
-  const root = html(
+  const play = createPlay(store);
+  const training = html(
     "div",
-    { class: "controls" },
-    html("div", { class: "control steps" }, title, html("div", { class: "row" }, slider, stepText, when)),
-    samples,
-    heads,
+    { class: "control steps" },
+    title,
+    html("div", { class: "row" }, play, slider, stepText, when),
   );
+  const root = html("div", { class: "controls" }, training, samples, heads);
 
   function labelled(name: string, ...parts: HTMLElement[]): HTMLElement {
     return html(
@@ -46,13 +48,14 @@ export function createControls(store: Store): HTMLElement {
   after.addEventListener("click", () => chooseSample(state.opened!.sample + 1));
   head.addEventListener(
     "change",
-    () => void store.select({ head: head.value === "mean" ? "mean" : Number(head.value) }),
+    () => void store.select({ head: head.value === "mean" || head.value === "max" ? head.value : head.value.split(",").map(Number) }),
   );
 
   store.subscribe(() => {
     const { opened, steps, selection } = state;
     root.hidden = steps.length === 0;
     if (root.hidden) return;
+    training.hidden = steps.length === 1 && steps[0].wall_time === null; // zoo.plot.html knows of no training
     const chosen = steps.findIndex((one) => one.step === selection.step);
     const index = chosen < 0 ? steps.length - 1 : chosen;
     slider.max = String(steps.length - 1);
@@ -80,13 +83,24 @@ export function createControls(store: Store): HTMLElement {
       String(at),
       `head ${at + 1} of ${many}`,
     ]);
-    options(head, [["mean", `mean of ${many} heads`], ...each], String(opened.head));
+    const all = Array.from({ length: many }, (_, at) => at).join();
+    const over: [string, string][] = [
+      ["mean", `mean of ${many} heads`],
+      ["max", `maximum of ${many} heads`],
+      [all, `all ${many} heads`],
+    ];
+    const asked = String(opened.head);
+    const several: [string, string][] =
+      Array.isArray(opened.head) && opened.head.length > 1 && asked !== all
+        ? [[asked, `heads ${opened.head.map((at) => at + 1).join(", ")}`]]
+        : [];
+    options(head, [...over, ...several, ...each], asked);
   });
   return root;
 }
 
 /** Replaced only where they differ: an open list stays open. */
-function options(select: HTMLSelectElement, wanted: [value: string, text: string][], value: string): void {
+export function options(select: HTMLSelectElement, wanted: [value: string, text: string][], value: string): void {
   const same =
     select.length === wanted.length && wanted.every(([, text], index) => select.options[index].text === text);
   if (!same) select.replaceChildren(...wanted.map(([each, text]) => html("option", { value: each }, text)));

@@ -1,7 +1,8 @@
 // What a reader must know of a map before trusting its colours.
 
 import { html } from "./dom";
-import type { Shown, Store } from "./store";
+import type { Shown } from "./shown";
+import type { Store } from "./store";
 
 export function createNotes(store: Store): HTMLElement {
   const root = html("ul", { class: "notes" });
@@ -17,12 +18,15 @@ export function createNotes(store: Store): HTMLElement {
   return root;
 }
 
-function notesOn({ header, max, inputsProblem, timeline }: Shown): string[] {
+function notesOn({ header, max, inputsProblem, timeline, patches }: Shown): string[] {
   const [, queries, keys] = header.shape;
   const notes: string[] = [];
   if (!header.normalised) notes.push("Rows do not sum to 1: this map is not normalised.");
   if (max === 0) notes.push("Every weight of this map is 0.");
-  if (header.full[0] !== queries || header.full[1] !== keys) {
+  if (patches) {
+    const [rows, columns] = patches.header.keys.grid!;
+    notes.push(`Folded to time: of ${rows} × ${columns} patches, those above each other are one time.`);
+  } else if (header.full[0] !== queries || header.full[1] !== keys) {
     notes.push(
       `Pooled from ${header.full[0]} × ${header.full[1]} to ${queries} × ${keys}: mean over queries, sum over keys.`,
     );

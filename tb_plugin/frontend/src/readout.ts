@@ -1,22 +1,25 @@
 // The cell under the cursor in words and numbers; without a cursor, the largest weight.
 
 import { html, setAttributes } from "./dom";
+import { largest } from "./peaks";
 import { formatValue, formatWeight } from "./scale";
-import type { Shown, Store } from "./store";
+import type { Shown } from "./shown";
+import type { Store } from "./store";
+import { looked } from "./subwords";
 import { axisName } from "./words";
 
 export function createReadout(store: Store): HTMLElement {
   const root = html("div", { id: "readout", role: "status" });
   store.subscribe(() => {
-    const { shown, cursor } = store.state;
-    root.hidden = shown === null;
-    if (!shown) return;
+    const look = looked(store.state);
+    root.hidden = look === null;
+    if (!look) return;
+    const { shown, cursor } = look;
     const keys = shown.keys.length;
     const idle = cursor.query === null && cursor.key === null;
-    const largest = idle ? shown.weights.indexOf(shown.max) : 0;
-    const query = idle ? Math.floor(largest / keys) : cursor.query;
-    const key = idle ? largest % keys : cursor.key;
-    const weight = query === null || key === null ? null : shown.weights[query * keys + key];
+    const { query, key, map = 0 } = idle ? (largest(shown, 1)[0] ?? cursor) : cursor;
+    const weights = shown.maps[map] ?? shown.weights;
+    const weight = query === null || key === null ? null : weights[query * keys + key];
 
     setAttributes(root, {
       "data-value": weight ?? false,
@@ -24,7 +27,7 @@ export function createReadout(store: Store): HTMLElement {
       "data-key": key === null ? false : shown.keys[key],
       "data-step": shown.at.step,
       "data-sample": shown.sample,
-      "data-head": shown.head,
+      "data-head": String(shown.head),
     });
     const fields = [
       field(idle ? "largest weight" : "weight", weight === null ? "–" : formatWeight(weight), "strong"),
@@ -32,6 +35,7 @@ export function createReadout(store: Store): HTMLElement {
     // How far from a row that attends to everything alike; a window's rows sum to less, and have no such share.
     if (shown.header.normalised)
       fields.push(field("times an even share", weight === null ? "–" : (weight * keys).toFixed(2)));
+    if (shown.maps.length > 1) fields.push(field("head", String((shown.head as number[])[map] + 1)));
     fields.push(field(axisName(shown, "queries"), query === null ? "–" : shown.queries[query]));
     fields.push(field(axisName(shown, "keys"), key === null ? "–" : shown.keys[key]));
     fields.push(...dayFields(shown, query, key));

@@ -3,7 +3,8 @@
 import { html, setAttributes, svg } from "./dom";
 import { type Layout, layOut } from "./layout";
 import { ticks } from "./scale";
-import type { Shown, Store } from "./store";
+import type { Shown } from "./shown";
+import type { Selection, Store } from "./store";
 import type { Line, Point, Timeline } from "./timeline";
 
 const HEIGHT = 210;
@@ -19,7 +20,9 @@ export function createSeries(store: Store): HTMLElement {
     role: "img",
     "aria-label": "Input series, forecast and target",
   });
-  const root = html("section", { class: "series" }, legend, chart);
+  const input = html("select", { id: "series", "aria-label": "Input series" });
+  input.addEventListener("change", () => void store.select({ series: input.value }));
+  const root = html("section", { class: "series" }, html("div", { class: "series-head" }, input, legend), chart);
 
   let layout: Layout;
   let drawn: { shown: Shown | null; width: number } = { shown: null, width: 0 };
@@ -28,10 +31,10 @@ export function createSeries(store: Store): HTMLElement {
   let hover: SVGGElement;
 
   store.subscribe(() => {
-    const { shown, width } = state;
+    const { shown, width, view } = state;
     const timeline = shown?.timeline;
-    root.hidden = !timeline;
-    if (!shown || !timeline || width === 0) return;
+    root.hidden = !timeline || view !== "time";
+    if (root.hidden || !shown || !timeline || width === 0) return;
     if (drawn.shown !== shown || drawn.width !== width) {
       drawn = { shown, width };
       layout = layOut(state, shown);
@@ -39,6 +42,11 @@ export function createSeries(store: Store): HTMLElement {
       dots = svg("g", { class: "attended" });
       hover = svg("g", { class: "hover" });
       setAttributes(chart, { width: layout.left + layout.width });
+      input.hidden = timeline.inputs.length < 2;
+      input.style.marginLeft = `${layout.left}px`;
+      legend.style.marginLeft = `${input.hidden ? layout.left : 0}px`;
+      input.replaceChildren(...timeline.inputs.map((name) => html("option", {}, name)));
+      input.value = timeline.lines[0].name;
       chart.replaceChildren(
         ...drawAxes(timeline, layout, height),
         dots,
@@ -47,9 +55,9 @@ export function createSeries(store: Store): HTMLElement {
       );
     }
     const { query, key } = state.cursor;
-    drawAttention(dots, shown, timeline, layout, height, query);
+    drawAttention(dots, shown, state.selection.floor, timeline, layout, height, query);
     drawHover(hover, timeline, layout, height, query, key);
-    drawLegend(legend, shown, timeline, layout, query);
+    drawLegend(legend, shown, timeline, query);
   });
 
   chart.addEventListener("pointermove", (event) => {
@@ -136,6 +144,7 @@ function drawLine(
 function drawAttention(
   group: SVGGElement,
   shown: Shown,
+  floor: Selection["floor"],
   { lines }: Timeline,
   { left, column }: Layout,
   height: (value: number) => number,
@@ -143,12 +152,22 @@ function drawAttention(
 ): void {
   const attended = attentionOf(shown, query);
   const most = attended.reduce((a, b) => Math.max(a, b), 0);
-  const least = shown.low > 0 ? attended.reduce((a, b) => Math.min(a, b), most) : 0;
+  const least = floor !== "zero" ? attended.reduce((a, b) => Math.min(a, b), most) : 0;
+  const shareOf = (weight: number) => (most > least ? (weight - least) / (most - least) : 0);
+  if (lines[0].points.length > attended.length) {
+    // Several days to a column: the column is what is attended to.
+    group.replaceChildren(
+      ...Array.from(attended, (weight, at) => {
+        const [x, share] = [left + at * column, shareOf(weight)];
+        return svg("rect", { x, y: 0, width: column, height: HEIGHT, "fill-opacity": 0.45 * share });
+      }).filter((_, at) => shareOf(attended[at]) >= 1 / 400),
+    );
+    return;
+  }
   const circles = lines[0].points.flatMap((point) => {
     const weight = attended[Math.floor(point.x)] ?? 0;
-    if (point.value === null || most === least) return [];
-    const share = (weight - least) / (most - least);
-    if (share < 1 / 400) return [];
+    const share = shareOf(weight);
+    if (point.value === null || share < 1 / 400) return [];
     return [
       svg("circle", {
         cx: left + point.x * column,
@@ -203,7 +222,6 @@ function drawLegend(
   legend: HTMLElement,
   shown: Shown,
   { lines }: Timeline,
-  { left }: Layout,
   query: number | null,
 ): void {
   const item = (kind: string, name: string) => {
@@ -216,7 +234,6 @@ function drawLegend(
     return html("li", {}, swatch, name);
   };
   const whose = query === null ? "mean of all rows" : `row ${shown.queries[query]}`;
-  legend.style.marginLeft = `${left}px`;
   legend.replaceChildren(
     ...lines.map((line) => item(`series-${line.role}`, line.name)),
     item("attended", `attention on that day, ${whose}`),

@@ -3,7 +3,7 @@
 import { html } from "./dom";
 import { splitTag } from "./record";
 import { type Store, mapTags } from "./store";
-import type { Runs } from "./api";
+import type { Runs } from "./source";
 
 const FILTER_FROM = 9; // fewer are found by eye
 

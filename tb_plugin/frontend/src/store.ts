@@ -1,73 +1,80 @@
 // The page's one state: what the reader chose, and what is shown for it.
 
-import { type Runs, type Step, fetchRecord, fetchRuns, fetchSteps } from "./api";
-import {
-  type InputsSample,
-  type MapHeader,
-  decodeInputs,
-  decodeMap,
-  decodeMapHeader,
-  inputsTag,
-  isInputsTag,
-  labelsOf,
-  splitTag,
-} from "./record";
-import { type Timeline, alignSeries } from "./timeline";
+import { foldable, inTime } from "./fold";
+import { keepShown } from "./kept";
+import { inputsTag, isInputsTag, splitTag } from "./record";
+import { type Head, type Opened, type Shown, type Target, show } from "./shown";
+import type { Runs, Source, Step } from "./source";
+
+export const VIEWS = ["overview", "map", "time", "image", "text", "training", "compare"] as const;
+export type View = (typeof VIEWS)[number];
+export const SCALES = ["linear", "power", "log"] as const;
+export const FLOORS = ["zero", "lowest", "robust"] as const;
+
+export const FORMS = ["lines", "highlight", "matrix"] as const;
 
 export interface Selection {
+  view: View | null; // null is the one that suits what is shown
   run: string | null;
   tag: string | null;
   step: number | null; // null follows the newest
   sample: number;
-  head: number | "mean";
-  floor: "zero" | "lowest"; // where the colours begin
+  head: Head | null;
+  scale: (typeof SCALES)[number];
+  floor: (typeof FLOORS)[number]; // where the colours begin, and whether they end before the rarest weights
+  series: string | null; // the input that is drawn; null is the first
+  top: number; // how many of the largest weights are outlined
+  text: (typeof FORMS)[number] | null; // how text is drawn; null is the one that suits its length
+  words: boolean; // whether text is shown by words, their pieces merged
+  // What is compared with it; null is the same.
+  otherRun: string | null;
+  otherTag: string | null;
+  otherStep: number | null;
+  otherSample: number | null;
+  otherHead: Head | null;
 }
 
 export const DEFAULTS: Selection = {
+  view: null,
   run: null,
   tag: null,
   step: null,
   sample: 0,
-  head: "mean",
+  head: null,
+  scale: "linear",
   floor: "zero",
+  series: null,
+  top: 0,
+  text: null,
+  words: false,
+  otherRun: null,
+  otherTag: null,
+  otherStep: null,
+  otherSample: null,
+  otherHead: null,
 };
-
-/** A record whose header is read: what can be chosen in it, and what is. */
-export interface Opened {
-  header: MapHeader;
-  sample: number;
-  head: number | "mean";
-  sampleLabels: string[];
-}
-
-/** One map, decoded: everything a view needs to draw it. */
-export interface Shown extends Opened {
-  run: string;
-  name: string;
-  layer: string;
-  at: Step;
-  weights: Float32Array;
-  low: number; // the weight of the first colour
-  max: number;
-  queries: string[];
-  keys: string[];
-  timeline: Timeline | null;
-  inputsProblem: string | null;
-}
 
 export interface Cursor {
   query: number | null;
   key: number | null;
+  map?: number; // of several maps side by side; the first if left out
 }
+
+/** What changes how it is drawn, and not what. */
+const LOOKS: readonly string[] = ["scale", "floor", "top"] satisfies (keyof Selection)[];
 
 export interface State {
   runs: Runs | null;
   selection: Selection;
+  view: View; // the one on screen
   steps: Step[];
   inputsSteps: Step[];
   opened: Opened | null;
   shown: Shown | null;
+  other: Shown | null; // only while two are compared
+  otherProblem: string | null;
   cursor: Cursor;
+  ahead: number; // counts up when steps around the one shown have been fetched
   loading: boolean;
   problem: string | null;
   dark: boolean;
@@ -80,22 +87,28 @@ export function mapTags(tags: string[]): string[] {
   return tags.filter((tag) => !isInputsTag(tag));
 }
 
-export function createStore(chosen: Partial<Selection>) {
+export function createStore(source: Source, chosen: Partial<Selection>) {
   const state: State = {
     runs: null,
     selection: { ...DEFAULTS, ...chosen },
+    view: chosen.view ?? "map",
     steps: [],
     inputsSteps: [],
     opened: null,
     shown: null,
+    other: null,
+    otherProblem: null,
     cursor: { query: null, key: null },
+    ahead: 0,
     loading: true,
     problem: null,
     dark: false,
     width: 0,
   };
   const listeners: (() => void)[] = [];
+  const kept = keepShown();
   let turn = new AbortController();
+  let listed = ""; // whose steps `state.steps` are: a listing may have been given up for a later choice
 
   function set(patch: Partial<State>): void {
     Object.assign(state, patch);
@@ -106,12 +119,12 @@ export function createStore(chosen: Partial<Selection>) {
   async function latest(task: (signal: AbortSignal) => Promise<Partial<State>>): Promise<void> {
     turn.abort();
     const { signal } = (turn = new AbortController());
-    set({ loading: true });
+    if (!state.loading) set({ loading: true });
     let patch: Partial<State>;
     try {
       patch = await task(signal);
     } catch (error) {
-      patch = { shown: null, problem: error instanceof Error ? error.message : String(error) };
+      patch = { shown: null, other: null, problem: error instanceof Error ? error.message : String(error) };
     }
     if (!signal.aborted) set({ problem: null, loading: false, ...patch });
   }
@@ -119,11 +132,12 @@ export function createStore(chosen: Partial<Selection>) {
   /** The lists again, from the server: at the start and at each reload of TensorBoard. */
   function reload(): Promise<void> {
     return latest(async (signal) => {
-      const all = await fetchRuns(signal);
+      const all = await source.runs(signal);
       const runs = Object.fromEntries(Object.entries(all).filter(([, tags]) => mapTags(tags).length > 0));
       if (signal.aborted) return {};
       set({ runs, selection: existing(state.selection, runs) });
-      return show(signal, true);
+      listed = "";
+      return load(signal);
     });
   }
 
@@ -131,75 +145,134 @@ export function createStore(chosen: Partial<Selection>) {
     const { run, tag } = state.selection;
     const selection = existing({ ...state.selection, ...patch }, state.runs ?? {});
     const moved = selection.run !== run || selection.tag !== tag;
-    set({ selection, cursor: moved ? { query: null, key: null } : state.cursor });
-    return latest((signal) => show(signal, moved));
+    if (Object.keys(patch).every((name) => LOOKS.includes(name))) {
+      set({ selection });
+      return Promise.resolve();
+    }
+    const ready = moved || selection.view === "compare" ? undefined : keptAt(null, selection);
+    if (ready) {
+      turn.abort();
+      set({ selection, loading: false, problem: null, ...patchOf(ready, selection) });
+      return Promise.resolve();
+    }
+    set({ selection, cursor: moved ? { query: null, key: null } : state.cursor, loading: true });
+    return latest(load);
   }
 
-  async function show(signal: AbortSignal, listSteps: boolean): Promise<Partial<State>> {
-    const { run, tag, step, sample: wantedSample, head: wantedHead, floor } = state.selection;
-    if (run === null || tag === null) return { steps: [], opened: null, shown: null };
+  /** What is selected, at a step (null is the selected one), if that is decoded already. */
+  function keptAt(at: Step | null, selection = state.selection): Shown | undefined {
+    const { run, tag, step, sample, head, series } = selection;
+    const here = at ?? at_(state.steps, step);
+    if (run === null || tag === null || !here) return undefined;
+    return kept.get({ run, tag, at: here, sample, head, series });
+  }
+
+  /** Decodes what is selected at another step, so that it is ready. */
+  async function readAt(at: Step, signal: AbortSignal): Promise<void> {
+    const { run, tag, sample, head, series } = state.selection;
+    if (run === null || tag === null) return;
+    await read({ run, tag, at, sample, head, series }, state.runs?.[run] ?? [], state.inputsSteps, signal);
+  }
+
+  async function read(
+    target: Target,
+    tags: string[],
+    inputsSteps: Step[],
+    signal: AbortSignal,
+    opened?: (one: Opened) => void,
+  ): Promise<Shown> {
+    const shown = kept.get(target) ?? (await show(source, target, tags, inputsSteps, signal, opened));
+    // Where the list of inputs is older than that of maps, they are looked for again.
+    if (inputsSteps.length === 0 || inputsSteps.some(({ step }) => step === target.at.step))
+      kept.add(target, shown);
+    return shown;
+  }
+
+  function patchOf(whole: Shown, selection: Selection): Partial<State> {
+    const view = selection.view ?? suited(whole);
+    const shown = view === "time" ? inTime(whole, selection.series) : whole;
+    const { query, key } = state.cursor;
+    const inside = (query ?? 0) < shown.queries.length && (key ?? 0) < shown.keys.length;
+    const cursor = inside ? state.cursor : { query: null, key: null };
+    return { shown, opened: whole, other: null, otherProblem: null, view, cursor };
+  }
+
+  async function load(signal: AbortSignal): Promise<Partial<State>> {
+    const { run, tag, step, sample, head, series } = state.selection;
+    if (run === null || tag === null) return { steps: [], opened: null, shown: null, other: null };
     const tags = state.runs?.[run] ?? [];
-    const { name, layer } = splitTag(tag, tags);
-    const inputs = inputsTag(name);
+    const listSteps = listed !== `${run}\n${tag}`;
+    const target = (at: Step): Target => ({ run, tag, at, sample, head, series });
+    const opened = (one: Opened) => set({ opened: one });
+    // The newest step is known before all of them are listed: it is read meanwhile.
+    const newest = listSteps && step === null ? source.newest(run, tag) : null;
+    const newestInputs = source.newest(run, inputsTag(splitTag(tag, tags).name));
+    const early = newest && read(target(newest), tags, newestInputs ? [newestInputs] : [], signal, opened);
+    early?.catch(() => {}); // told below, unless another step is shown
     if (listSteps) {
-      const [steps, inputsSteps] = await Promise.all([
-        fetchSteps(run, tag, signal),
-        tags.includes(inputs) ? fetchSteps(run, inputs, signal) : [],
-      ]).catch((error) => {
+      const [steps, inputsSteps] = await stepsOf(run, tag, signal).catch((error) => {
         if (!signal.aborted) set({ steps: [], opened: null });
         throw error;
       });
       if (signal.aborted) return {};
+      listed = `${run}\n${tag}`;
       set({ steps, inputsSteps });
     }
-    const at = state.steps.find((one) => one.step === step) ?? state.steps[state.steps.length - 1];
-    if (!at) return { shown: null };
-
-    const blobs = await fetchRecord(run, tag, at, signal);
-    const header = decodeMapHeader(blobs[0]);
-    const sample = Math.min(wantedSample, header.samples - 1);
-    const heads = header.shape[0];
-    const head = heads === 1 ? 0 : wantedHead === "mean" ? "mean" : Math.min(wantedHead, heads - 1);
-    let samples: InputsSample[] = [];
-    let inputsProblem: string | null = null;
-    const same = state.inputsSteps.find((one) => one.step === at.step);
+    const at = at_(state.steps, step);
+    if (!at) return { shown: null, other: null };
+    const isNewest = newest?.step === at.step && newest.wall_time === at.wall_time;
+    const whole = await (early && isNewest ? early : read(target(at), tags, state.inputsSteps, signal, opened));
+    const patch = patchOf(whole, state.selection);
+    if (patch.view !== "compare") return patch;
     try {
-      if (same) samples = decodeInputs((await fetchRecord(run, inputs, same, signal))[0]);
+      return { ...patch, other: await compared(whole, signal) };
     } catch (error) {
-      inputsProblem = (error as Error).message; // the map can be read without its inputs
+      return { ...patch, otherProblem: (error as Error).message }; // the first can be read without it
     }
-    const sampleLabels = Array.from(
-      { length: header.samples },
-      (_, index) => samples[index]?.label || `sample ${index + 1} of ${header.samples}`,
-    );
-    const opened: Opened = { header, sample, head, sampleLabels };
-    if (signal.aborted) return {};
-    set({ opened }); // a damaged head can be left for another
-    const weights =
-      head === "mean"
-        ? await meanOverHeads(header, blobs, sample)
-        : await decodeMap(header, blobs, sample, head);
-    const shown: Shown = {
-      ...opened,
-      run,
-      name,
-      layer: header.layer || layer,
-      at,
-      weights,
-      low: floor === "zero" ? 0 : weights.reduce((a, b) => Math.min(a, b), Infinity),
-      max: weights.reduce((a, b) => Math.max(a, b), 0),
-      queries: names(header.queries, sample, header.full[0]),
-      keys: names(header.keys, sample, header.full[1]),
-      timeline:
-        samples[sample] && header.keys.kind === "time" ? timelineOf(header, sample, samples[sample]) : null,
-      inputsProblem,
-    };
-    const { query, key } = state.cursor;
-    const inside = (query ?? 0) < header.shape[1] && (key ?? 0) < header.shape[2];
-    return { shown, cursor: inside ? state.cursor : { query: null, key: null } };
   }
 
-  return { state, set, select, reload, subscribe: (listener: () => void) => listeners.push(listener) };
+  /** The steps of a layer's maps, and of what the model was shown. */
+  async function stepsOf(run: string, tag: string, signal: AbortSignal): Promise<[Step[], Step[]]> {
+    const tags = state.runs?.[run] ?? [];
+    const inputs = inputsTag(splitTag(tag, tags).name);
+    return Promise.all([
+      source.steps(run, tag, signal),
+      tags.includes(inputs) ? source.steps(run, inputs, signal) : [],
+    ]);
+  }
+
+  /** The other one of two that are compared: what `selection` says, and else the same. */
+  async function compared(shown: Shown, signal: AbortSignal): Promise<Shown | null> {
+    const { otherRun, otherTag, otherStep, otherSample, otherHead } = state.selection;
+    const run = otherRun !== null && state.runs?.[otherRun] ? otherRun : shown.run;
+    const tags = state.runs?.[run] ?? [];
+    const tag = [otherTag, shown.tag, mapTags(tags)[0]].find((one) => one != null && tags.includes(one));
+    if (!tag) return null;
+    const same = run === shown.run && tag === shown.tag;
+    const [steps, inputsSteps] = same
+      ? [state.steps, state.inputsSteps]
+      : await stepsOf(run, tag, signal);
+    const at = at_(steps, otherStep ?? shown.at.step);
+    if (!at) return null;
+    const target = { run, tag, at, sample: otherSample ?? shown.sample, head: otherHead ?? shown.head };
+    return read(target, tags, inputsSteps, signal);
+  }
+
+  return {
+    state,
+    source,
+    set,
+    select,
+    reload,
+    stepsOf,
+    keptAt,
+    readAt,
+    subscribe: (listener: () => void) => listeners.push(listener),
+  };
+}
+
+function at_(steps: Step[], step: number | null): Step | undefined {
+  return steps.find((one) => one.step === step) ?? steps[steps.length - 1];
 }
 
 /** The selection, with what the runs do not hold replaced by what they do. */
@@ -211,31 +284,21 @@ function existing(selection: Selection, runs: Runs): Selection {
   return { ...selection, run, tag };
 }
 
-async function meanOverHeads(header: MapHeader, blobs: Uint8Array[], sample: number): Promise<Float32Array> {
-  const heads = header.shape[0];
-  const maps = await Promise.all(
-    Array.from({ length: heads }, (_, head) => decodeMap(header, blobs, sample, head)),
-  );
-  return maps[0].map((_, cell) => maps.reduce((sum, map) => sum + map[cell], 0) / heads);
-}
-
-function timelineOf(header: MapHeader, sample: number, inputs: InputsSample): Timeline | null {
-  const [, queries, keys] = header.shape;
-  return alignSeries(
-    { labels: labelsOf(header.keys, sample), count: keys, full: header.full[1] },
-    { labels: labelsOf(header.queries, sample), count: queries, full: header.full[0] },
-    inputs,
+/** Which views there are for what is shown: a picture wants patches, text wants tokens, a series wants times. */
+export function viewsFor(given: Shown | null): View[] {
+  if (!given) return ["map"];
+  const shown = given.patches ?? given;
+  const { header, timeline } = shown;
+  const kinds = [header.queries.kind, header.keys.kind];
+  return VIEWS.filter(
+    (view) =>
+      (view !== "time" || timeline !== null || header.keys.kind === "time" || foldable(shown)) &&
+      (view !== "image" || header.keys.grid !== null) &&
+      (view !== "text" || kinds.includes("token")),
   );
 }
 
-/** A name for every position of an axis, labelled or not; counted from 0, as an array is indexed. */
-function names(axis: MapHeader["queries"], sample: number, full: number): string[] {
-  const labels = labelsOf(axis, sample);
-  if (labels) return labels;
-  return Array.from({ length: axis.length }, (_, index) => {
-    if (axis.grid) return `row ${Math.floor(index / axis.grid[1])}, column ${index % axis.grid[1]}`;
-    const first = Math.floor((index * full) / axis.length);
-    const last = Math.max(first, Math.floor(((index + 1) * full) / axis.length) - 1);
-    return first === last ? `${first}` : `${first}–${last}`;
-  });
+function suited(shown: Shown): View {
+  const views = viewsFor(shown);
+  return (["time", "image", "text"] as const).find((view) => views.includes(view)) ?? "map";
 }

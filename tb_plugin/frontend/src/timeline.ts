@@ -1,6 +1,6 @@
 // Where each day of the input, forecast and target series stands over the columns of a map.
 
-import type { InputsSample, Series } from "./record";
+import type { Series } from "./record";
 
 /** `x` counts columns from the map's left edge: the centre of column j is j + 0.5. */
 export interface Point {
@@ -18,7 +18,8 @@ export interface Line {
 export interface Timeline {
   lines: Line[];
   columns: number; // the map's, and one for each query date that lies after them
-  rows: (number | null)[]; // x of each query's own date
+  rows: number[]; // x of each query's own date; empty where nothing tells
+  inputs: string[]; // the series that can be drawn; one of them is
 }
 
 export interface Days {
@@ -27,21 +28,31 @@ export interface Days {
   full: number; // before pooling
 }
 
-export function alignSeries(keys: Days, queries: Days, sample: InputsSample): Timeline | null {
-  const columnOf = new Map<string, number>();
-  keys.labels?.forEach((label, column) => columnOf.set(label, column + 0.5));
-
-  const follows =
-    queries.labels !== null ||
-    sample.series.some((s) => s.role !== "input" && s.values.length === queries.full);
+/** The x of each query's own date, a column of its own for each that is no key's, and the columns in all. */
+export function placeQueries(keys: Days, queries: Days): { rows: number[]; columns: number } {
+  const columnOf = new Map(keys.labels?.map((label, column) => [label, column + 0.5]));
   let columns = keys.count;
-  const rows = Array.from({ length: follows ? queries.count : 0 }, (_, row) => {
+  const rows = Array.from({ length: queries.count }, (_, row) => {
     const known = queries.labels && columnOf.get(queries.labels[row]);
     return known ?? columns++ + 0.5;
   });
+  return { rows, columns };
+}
+
+export function alignSeries(
+  keys: Days,
+  queries: Days,
+  series: Series[],
+  chosen: string | null = null,
+): Timeline | null {
+  const follows =
+    queries.labels !== null || series.some((s) => s.role !== "input" && s.values.length === queries.full);
+  const { rows, columns } = follows ? placeQueries(keys, queries) : { rows: [], columns: keys.count };
+  const columnOf = new Map<string, number>();
+  keys.labels?.forEach((label, column) => columnOf.set(label, column + 0.5));
   queries.labels?.forEach((label, row) => columnOf.set(label, rows[row]));
 
-  const lines = sample.series.map((series) => {
+  const lines = series.map((series) => {
     const days = series.role === "input" ? keys : queries;
     const start = series.role === "input" ? 0 : (rows[0] ?? keys.count + 0.5) - 0.5;
     const byLabel = series.labels.some((label) => columnOf.has(label));
@@ -58,14 +69,12 @@ export function alignSeries(keys: Days, queries: Days, sample: InputsSample): Ti
     return { name: series.name, role: series.role, points };
   });
 
-  const input = lines.find(
+  const inputs = lines.filter(
     (line) => line.role === "input" && line.points.some((point) => point.value !== null),
   );
-  if (!input) return null;
+  if (inputs.length === 0) return null;
   // Other inputs have units of their own; forecast and target share the first one's axis.
-  return {
-    lines: [input, ...lines.filter((line) => line.role !== "input" && line.points.length > 0)],
-    columns,
-    rows,
-  };
+  const input = inputs.find((line) => line.name === chosen) ?? inputs[0];
+  const others = input === inputs[0] ? lines.filter((line) => line.role !== "input" && line.points.length > 0) : [];
+  return { lines: [input, ...others], columns, rows, inputs: inputs.map((line) => line.name) };
 }

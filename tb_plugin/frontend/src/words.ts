@@ -1,6 +1,6 @@
 // What axes are called.
 
-import type { Shown } from "./store";
+import type { Shown } from "./shown";
 
 const DATE = /^\d{4}-\d\d-\d\d$/;
 

@@ -16,7 +16,7 @@ import {
   partOf,
   splitTag,
 } from "./record";
-import type { Source, Step } from "./source";
+import type { Query, Source, Step } from "./source";
 import { type Timeline, alignSeries } from "./timeline";
 
 export type Head = "mean" | "max" | number[]; // over all heads, or some of them side by side
@@ -64,6 +64,17 @@ export interface Shown extends Opened {
 
 const MANY_CELLS = 4_000_000; // more are not averaged unasked
 
+/** For headers and, in one answer with them, the maps that are most likely chosen. */
+export function mapsQuery({ run, tag, sample, head }: Omit<Target, "at">, steps: Step[]): Query {
+  const likely = Array.isArray(head) ? { heads: head } : head === null ? { most: MANY_CELLS } : {};
+  return { run, tags: [tag], steps, parts: ["maps"], sample, ...likely };
+}
+
+/** For what a model was shown. */
+export function inputsQuery(run: string, name: string, steps: Step[]): Query {
+  return { run, tags: [inputsTag(name)], steps, parts: ["maps"] };
+}
+
 /** Reads what `target` says. `opened` is told as soon as the header is known: a damaged head can be left. */
 export async function show(
   source: Source,
@@ -76,12 +87,9 @@ export async function show(
   const { run, tag, at } = target;
   const { name, layer } = splitTag(tag, tags);
   const same = inputsSteps.find((one) => one.step === at.step);
-  // The header and, in one answer with it, the maps that are most likely chosen.
-  const likely = { run, tags: [tag], steps: [at], parts: ["maps" as const], sample: target.sample };
-  const guess = Array.isArray(target.head) ? { heads: target.head } : target.head === null ? { most: MANY_CELLS } : {};
   const [about, inputs] = await Promise.all([
-    source.records({ ...likely, ...guess }, signal),
-    same ? source.records({ run, tags: [inputsTag(name)], steps: [same], parts: ["maps"] }, signal) : [],
+    source.records(mapsQuery(target, [at]), signal),
+    same ? source.records(inputsQuery(run, name, [same]), signal) : [],
   ]);
   const header = decodeMapHeader(partsOf(about[0])[0]);
   const heads = header.shape[0];
@@ -111,7 +119,7 @@ export async function show(
 
   const chosen = typeof head === "string" ? Array.from({ length: heads }, (_, index) => index) : head;
   const guessed = chosen.every((one) => about[0].parts[partOf(header, sample, one)]?.length > 0);
-  const [reply] = guessed ? about : await source.records({ ...likely, sample, heads: chosen }, signal);
+  const [reply] = guessed ? about : await source.records(mapsQuery({ ...target, sample, head: chosen }, [at]), signal);
   const each = await Promise.all(chosen.map((one) => decodeMap(header, partsOf(reply), sample, one)));
   const maps = typeof head === "string" ? [over(each, head)] : each;
   const series = samples[sample]?.series ?? [];

@@ -1,8 +1,7 @@
 // The steps around the one that is shown, fetched and decoded in the background, so that they are ready.
 
 import { KEPT_BYTES, bytesOf } from "./kept";
-import { inputsTag } from "./record";
-import type { Shown } from "./shown";
+import { type Shown, inputsQuery, mapsQuery } from "./shown";
 import type { Step } from "./source";
 import type { State, Store } from "./store";
 
@@ -47,15 +46,13 @@ export function fetchStepsAhead(store: Store): void {
   });
 
   async function fetchChunk(chunk: Step[], signal: AbortSignal): Promise<void> {
-    const { run, tag, head, sample, name, header } = state.shown!;
-    const heads = typeof head === "string" ? Array.from({ length: header.shape[0] }, (_, one) => one) : head;
+    const { name } = state.shown!;
+    const { run, tag, sample, head } = state.selection;
+    if (run === null || tag === null) return;
     const inputs = state.inputsSteps.filter(({ step }) => chunk.some((at) => at.step === step));
-    await Promise.all([
-      source.records({ run, tags: [tag], steps: chunk, parts: [] }, signal),
-      source.records({ run, tags: [tag], steps: chunk, parts: ["maps"], sample, heads }, signal),
-      inputs.length > 0
-        ? source.records({ run, tags: [inputsTag(name)], steps: inputs, parts: ["maps"] }, signal)
-        : [],
+    await Promise.all([ // as the store will ask, step by step, so that it finds them
+      source.records(mapsQuery({ run, tag, sample, head }, chunk), signal),
+      inputs.length > 0 ? source.records(inputsQuery(run, name, inputs), signal) : [],
     ]);
     for (const at of chunk) {
       if (signal.aborted) return;

@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PAGE := tb_plugin/static/index.js
 LOGS ?= logs
 
-.PHONY: help setup page demo test lowest lint tables pictures bench clean chromium
+.PHONY: help setup page demo test lowest lint tables pictures bench clean debian
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,12 @@ demo: setup ## train on the S&P 500 and look at the attention in TensorBoard, un
 	@echo "Open the address below and choose the tab Attention; Ctrl-C ends it."
 	@TF_CPP_MIN_LOG_LEVEL=3 exec $(BIN)/tensorboard --logdir $(LOGS) --port 0
 
-test: setup chromium ## every test, on two cores
+test: setup debian ## every test, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 LOWEST = .lowest/bin/python
 
-lowest: $(PAGE) chromium ## the tests on the lowest versions that setup.cfg allows, in .lowest
+lowest: $(PAGE) debian ## the tests on the lowest versions that setup.cfg allows, in .lowest
 	$(PYTHON) -m venv .lowest
 	sed '/^test =/q' setup.cfg | sed -nE 's/^ +([a-z0-9-]+)>=(.*)$$/\1==\2/p' > .lowest/versions.txt
 	grep '^torch==' constraints.txt >> .lowest/versions.txt
@@ -50,10 +50,14 @@ lint: setup ## the linters
 	$(BIN)/ruff format --check .
 	cd tb_plugin/frontend && npm run check
 
-chromium: # the browser that the page's tests drive
-	@command -v chromium >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } || { \
-	  echo "The page's tests need Chromium. Type: sudo apt-get install chromium"; exit 1; }
+# The browser that the page's tests drive; a voice, pictures and letters, without which a few of them are skipped.
+DEBIAN = chromium espeak-ng dataset-fashion-mnist fonts-noto-core
+
+debian:
+	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { \
+	  [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN); } || \
+	  command -v chromium >/dev/null || { \
+	  echo "The page's tests need Chromium. Type: sudo apt-get install $(DEBIAN)"; exit 1; }
 
 FORECAST = $(BIN)/python -m training forecast --logdir $(LOGS)
 RESULTS = training/results
@@ -67,12 +71,13 @@ tables: setup ## train every model of the docs' tables, and write the tables (a 
 	$(FORECAST) --series sp500_2022 --attention luong --result $(RESULTS)/sp500_2022-luong.json
 	$(BIN)/python -m training tables
 
-pictures: setup chromium ## take the docs' screenshots again
+pictures: setup debian ## take the docs' screenshots again, of models trained for them (ten minutes)
 	$(BIN)/python -m pytest -q tests/test_whole_path.py --pictures docs
 
 bench: setup ## the speed that the docs state
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/attention_tab.py
 
 clean: ## remove what was built, not what was trained
 	rm -rf .venv .lowest build dist *.egg-info tb_plugin/static tb_plugin/frontend/node_modules

@@ -14,6 +14,7 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 ROOMS = {
     "zoo": {"zoo", "keras", "numpy"},
     "zoo/plot": {"zoo", "numpy", "matplotlib"},
+    "zoo/analysis": {"numpy"},
     "zoo/summary.py": {"zoo", "numpy", "tb_plugin"},
     "zoo/preprocess": {"zoo.errors", "numpy", "pandas"},
     "zoo/layers": {"zoo.layers", "keras"},

@@ -1,4 +1,7 @@
-"""From real prices to a cell of the page, as a newcomer walks it."""
+"""From real data to the page, as a newcomer walks it, and the docs' pictures of every view on the way.
+
+`--pictures docs` keeps the pictures, and then all trainings are whole; else those of fashion and digits are short.
+"""
 
 import json
 import os
@@ -9,12 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 import data
 import zoo
 
 ROOT = Path(__file__).parents[1]
 RUN = "forecast-sp500-bahdanau-seed0"
+SENTENCE = "The animal didn't cross the street because it was too tired."
+LONG = (
+    "Attention gives every word of a sentence a share of every other. Whether these shares explain what a model "
+    "does is another question: a head may rest on a full stop or on the first token when it has nothing to say, "
+    "and a map with one bright column is more often a habit than an insight. Look at many heads, sentences and "
+    "steps before you believe what one of them seems to show."
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,7 @@ def test_the_page_shows_what_the_trained_model_attends_to(logs, tab, pictures):
     assert "S&P 500 close" == tab.find(".legend li").first.inner_text()
     tab.find("#floor").select_option("lowest")
     tab.hover(1, 17, 5, 60 + 5)
-    tab.page.screenshot(path=pictures / "attention_tab.png")
+    photograph(tab, pictures, "time")
 
     with np.load(logs / RUN / "checkpoint.npz") as state:
         model = keras.saving.load_model(logs / RUN / "model.keras")
@@ -70,6 +81,96 @@ def test_the_readme_forecasts_with_the_trained_model(logs):
     forecast = np.array(done.stdout.strip(" []\n").split(), float)
     assert (5,) == forecast.shape
     np.testing.assert_allclose(forecast, data.load("sp500")["close"].iloc[-1], rtol=0.05)
+
+
+def test_every_other_view_of_the_forecaster(logs, start_tensorboard, open_tab, pictures):
+    """The map alone, curves over the epochs, the first epoch beside the last, and the two small windows."""
+    with start_tensorboard(logs) as url:
+        tab = open_view(open_tab, url, RUN, "map", floor="lowest")
+        tab.find("#heatmap").hover()
+        photograph(tab, pictures, "map")
+        tab.find(".export .open").click()
+        expect(tab.find(".export .menu")).to_be_visible()
+        photograph(tab, pictures, "export")
+        tab.page.keyboard.press("Escape")
+        tab.page.keyboard.press("?")
+        expect(tab.find("dialog.keys")).to_be_visible()
+        photograph(tab, pictures, "keys")
+        for view in ("training", "compare"):
+            photograph(open_view(open_tab, url, RUN, view), pictures, view)
+
+
+def test_every_view_of_sentences(train, start_tensorboard, open_tab, pictures):
+    """MiniLM's 72 heads, four of them at once, and its tokens as lines, in running text and as a matrix."""
+    with start_tensorboard(train("minilm", SENTENCE, LONG)) as url:
+        tab = open_view(open_tab, url, "minilm", "overview", sample=1)
+        expect(tab.find(".thumb-block")).to_have_count(6)
+        photograph(tab, pictures, "overview")
+        layer = {"tag": "attention/sentences/layer_1"}
+        tab = open_view(open_tab, url, "minilm", "map", head="0,1,3,7,8,11", sample=1, scale="power", **layer)
+        expect(tab.find(".small-maps .small")).to_have_count(6)
+        photograph(tab, pictures, "heads")
+        for form, sample, token in (("lines", 0, 9), ("highlight", 1, 19), ("matrix", 0, None)):
+            chosen = {"head": 8, "text": form, "sample": sample, "words": "true", **layer}
+            tab = open_view(open_tab, url, "minilm", "text", **chosen)
+            expect(tab.find("section.text .forms [aria-pressed=true]")).to_have_attribute("data-form", form)
+            if token is not None:
+                tab.find(f".token[data-query='{token}']").hover()
+            photograph(tab, pictures, f"text_{form}")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "less", "needs", "sample"),
+    [
+        ("fashion", ["--images", "200", "--epochs", "1"], "/usr/share/datasets/fashion-mnist", 1),
+        ("digits", ["--epochs", "1"], "/usr/bin/espeak-ng", 3),
+    ],
+)
+def test_pictures_under_maps(request, recipe, less, needs, sample, train, start_tensorboard, open_tab, pictures):
+    """Clothes and spoken digits: the input under the map of one of its patches, and every head."""
+    if not Path(needs).exists():
+        pytest.skip(f"{needs} is not here: make test installs it on Debian where it may")
+    kept = request.config.getoption("--pictures")
+    with start_tensorboard(train(recipe, *([] if kept else less))) as url:
+        tab = open_view(open_tab, url, f"{recipe}-seed0", "image", tag="attention/test/block_1", sample=sample)
+        expect(tab.find("#picture")).to_be_visible()
+        box = tab.find("#picture").bounding_box()
+        tab.page.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 0.45 * box["height"])
+        photograph(tab, pictures, {"fashion": "image", "digits": "spectrogram"}[recipe])
+
+
+@pytest.fixture
+def train(tmp_path):
+    """`train(recipe, *arguments)` is the folder of its logs."""
+
+    def train_(recipe, *arguments):
+        command = [sys.executable, "-m", "training", recipe, *arguments, "--logdir", tmp_path / "logs"]
+        subprocess.run(command, cwd=ROOT, check=True)
+        return tmp_path / "logs"
+
+    return train_
+
+
+def open_view(open_tab, url, run, view, **selection):
+    """The tab in one view, when its map is there."""
+    selection |= {"run": f"{run}/attention", "view": view}
+    tab = open_tab(f"{url}/#attention&" + "&".join(f"p.attention.{k}={v}" for k, v in selection.items()))
+    expect(tab.find("#readout")).to_have_attribute("data-step", re.compile(r"\d+"), timeout=60_000)
+    expect(tab.find(f"button.view[data-view={view}]")).to_have_attribute("aria-current", "page")
+    expect(tab.find("main.loading")).to_have_count(0)
+    return tab
+
+
+def photograph(tab, pictures, name):
+    """One picture in light and one in dark, which differ."""
+    (pictures / "views").mkdir(exist_ok=True)
+    taken = []
+    for look in ("light", "dark"):
+        tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", look == "dark")
+        tab.page.wait_for_timeout(500)
+        taken.append(tab.page.screenshot(path=pictures / "views" / f"{name}_{look}.png"))
+    tab.page.evaluate("document.body.classList.remove('dark-mode')")
+    assert taken[0] != taken[1]
 
 
 def sample_of(logs):

@@ -10,6 +10,8 @@ import numpy as np
 from zoo import summary
 from zoo.capture import attend
 
+WHOLE = 4096  # queries or keys: of longer inputs no map exists but pooled to these
+
 
 class AttentionLogger(keras.callbacks.Callback):
     """Write the attention of a fixed sample while the model trains.
@@ -30,7 +32,8 @@ class AttentionLogger(keras.callbacks.Callback):
         pictures: what patches were cut from, images or `{"spectrogram": …}`, as `zoo.summary.attention` takes
             them.
         titles: what to call each input of the sample.
-        resolution: longer maps are pooled to so many queries and keys before they are written.
+        resolution: longer maps are pooled to so many queries and keys before they are written; the statistics
+            beside them are of the whole map, or of one pooled to 4,096 where the input is longer than that.
         exact: keep float32, where a byte on a square-root scale would do.
         images: also write plain image summaries, for readers without the plugin.
 
@@ -106,7 +109,7 @@ class AttentionLogger(keras.callbacks.Callback):
     def _maps(self):
         if not self.model.built:  # a subclassed one, which training's first batch would build
             self.model(self.sample, training=False)
-        outputs, maps = attend(self.model, self.sample, layers=self.layers)
+        outputs, maps = attend(self.model, self.sample, layers=self.layers, resolution=WHOLE)
         fitted = {
             layer: one.with_axes(
                 queries=self.queries if self.queries and self.queries.length == one.queries.length else None,

@@ -74,6 +74,26 @@ def test_resolution_and_exact_reach_the_record(tmp_path):
     np.testing.assert_allclose(expected, record.decode_map(header, blobs, sample=1, head=0), rtol=1e-6)
 
 
+def test_the_map_of_a_long_input_never_exists(tmp_path, monkeypatch):
+    """What is captured is pooled already where an input is longer than the logger holds."""
+    monkeypatch.setattr("zoo.attention_logger.WHOLE", 16)
+    x = keras.Input((64, 3))
+    model = keras.Model(x, keras.layers.MultiHeadAttention(1, 2, name="attend")(x, x))
+    model.compile("sgd", "mse")
+    data = RNG.normal(size=(2, 64, 3)).astype("float32")
+    logger = zoo.AttentionLogger(tmp_path, data, resolution=8)
+    assert (16, 16) == logger_maps(logger, model)["attend"].weights.shape[2:]
+    model.fit(data, data, verbose=0, callbacks=[logger])
+    header = record.decode_header(steps(tmp_path, "attention/sample/attend")[-1][1][0])
+    assert ([1, 8, 8], [64, 64]) == (header["shape"], header["full"])
+
+
+def logger_maps(logger, model):
+    """What a logger sees of a model."""
+    logger.set_model(model)
+    return logger._seen()["maps"]
+
+
 def test_a_resumed_training_goes_on_in_its_steps(tmp_path):
     """A second fit with `initial_epoch` adds the epochs that are left."""
     model = forecaster()

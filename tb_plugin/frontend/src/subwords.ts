@@ -1,5 +1,6 @@
 // The pieces that a tokenizer makes of words, and words made of them again.
 
+import { resized, withoutPadding } from "./padding";
 import type { Shown } from "./shown";
 import type { Cursor, State } from "./store";
 
@@ -113,28 +114,8 @@ function byWords(shown: Shown): Shown {
   const known = maps.get(shown);
   if (known) return known;
   const { queries, keys } = groupsOf(shown);
-  const { header } = shown;
   const each = shown.maps.map((map) => merged(map, queries, keys));
-  const axis = (which: "queries" | "keys", { labels }: Grouped) => ({
-    ...header[which],
-    length: labels.length,
-    labels,
-  });
-  const words: Shown = {
-    ...shown,
-    header: {
-      ...header,
-      shape: [header.shape[0], queries.labels.length, keys.labels.length],
-      queries: axis("queries", queries),
-      keys: axis("keys", keys),
-    },
-    maps: each,
-    weights: each[0],
-    max: each.reduce((most, map) => map.reduce((a, b) => (b > a ? b : a), most), 0),
-    queries: queries.labels,
-    keys: keys.labels,
-    timeline: null, // it is of the tokens
-  };
+  const words = resized(shown, each, queries.labels, keys.labels);
   maps.set(shown, words);
   return words;
 }
@@ -149,16 +130,20 @@ function merged(map: Float32Array, queries: Grouped, keys: Grouped): Float32Arra
   return Float32Array.from(sums, (sum, cell) => sum / sizes[Math.floor(cell / keys.labels.length)]);
 }
 
-/** What is looked at in the text view: the map by words, where the reader asked for it. */
-export function looked({ shown, cursor, view, selection }: State): Looked | null {
-  if (!shown) return null;
-  if (view !== "text" || !selection.words || !hasPieces(shown)) return { shown, cursor, toTokens: (same) => same };
+/** What is looked at in the text view: the map without padding, and by words where the reader asked for it. */
+export function looked({ shown: logged, cursor, view, selection }: State): Looked | null {
+  if (!logged) return null;
+  if (view !== "text") return { shown: logged, cursor, toTokens: (same) => same };
+  const shown = withoutPadding(logged);
+  const inside = (index: number | null, labels: string[]) => (index !== null && index < labels.length ? index : null);
+  const tokens = { query: inside(cursor.query, shown.queries), key: inside(cursor.key, shown.keys) };
+  if (!selection.words || !hasPieces(shown)) return { shown, cursor: tokens, toTokens: (same) => same };
   const { queries, keys } = groupsOf(shown);
   return {
     shown: byWords(shown),
     cursor: {
-      query: cursor.query === null ? null : queries.of[cursor.query],
-      key: cursor.key === null ? null : keys.of[cursor.key],
+      query: tokens.query === null ? null : queries.of[tokens.query],
+      key: tokens.key === null ? null : keys.of[tokens.key],
     },
     toTokens: ({ query, key }) => ({
       query: query === null ? null : queries.starts[query],

@@ -4,6 +4,7 @@ import { createAlignment } from "./alignment";
 import { createBipartite } from "./bipartite";
 import { html } from "./dom";
 import { createHighlight } from "./highlight";
+import { withoutPadding } from "./padding";
 import { colours, formatWeight, gradient, range, shareOf } from "./scale";
 import type { Shown } from "./shown";
 import { type Cursor, FLOORS, FORMS, SCALES, type Selection, type Store } from "./store";
@@ -114,7 +115,7 @@ export function createText(store: Store): HTMLElement {
     if (!redraw && mark === marked) return;
     marked = mark;
     form.mark(cursor);
-    caption.replaceChildren(...said(seen, selection.words && hasPieces(state.shown!)));
+    caption.replaceChildren(...said(seen, selection.words && hasPieces(state.shown!), paddingOf(state.shown!)));
   });
 
   function drawTools(name: FormName): void {
@@ -197,10 +198,16 @@ function inkOn(packed: number): Ink {
   return { background: `rgb(${parts.join(" ")})`, text: luminance > 0.179 ? "#000" : "#fff" };
 }
 
+/** How many keys are left out. */
+function paddingOf(shown: Shown): number {
+  return shown.keys.length - withoutPadding(shown).keys.length;
+}
+
 /** The chosen token and what it attends to, in words. */
-function said({ shown, cursor: { query, key } }: Looked, byWords: boolean): (Node | string)[] {
+function said({ shown, cursor: { query, key } }: Looked, byWords: boolean, padding: number): (Node | string)[] {
   const { queries, keys, weights } = shown;
   const notes = [
+    ...(padding > 0 ? [`${padding} padding tokens are left out: nothing attends to them.`] : []),
     ...(byWords ? ["Words: the sum over the pieces of a key, the mean over those of a query."] : []),
     ...(typeof shown.head !== "string" && shown.maps.length > 1
       ? [`Weights are of head ${shown.head[0] + 1}, the first of those chosen; lines are of all.`]

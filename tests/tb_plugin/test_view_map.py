@@ -325,6 +325,22 @@ def test_heads_side_by_side(open_map):
     assert (3, 5) == cell_under(tab, *centre(tab, 3, 5), WEIGHTS[1])
 
 
+def test_heads_are_chosen_by_number(open_map):
+    """Beside the list of heads a field takes "1, 3" or "2-3"; what names no head changes nothing."""
+    tab = open_map()
+    field = tab.find("#heads")
+    expect(field).to_be_hidden()
+    tab.find("#head").select_option(",".join(map(str, range(HEADS))))
+    expect(field).to_have_value("1-3")
+    for typed, heads, kept in (("3,1 ", "0,2", "1, 3"), ("2 - 99", "1,2", "2-3"), ("none, 0, 7", "1,2", "2-3")):
+        field.fill(typed)
+        field.press("Enter")
+        tab.wait_for(head=heads)
+        field.blur()
+        expect(field).to_have_value(kept)
+        expect(tab.find(".small")).to_have_count(2)
+
+
 def test_peak_of_a_large_map_is_seen(open_map):
     """A weight far smaller than a pixel is drawn and read at its place; zoomed in, each cell is its own."""
     tab = open_map("big")

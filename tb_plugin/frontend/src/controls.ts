@@ -16,8 +16,9 @@ export function createControls(store: Store): HTMLElement {
   const before = html("button", { class: "turn", "aria-label": "Previous sample" }, "‹");
   const after = html("button", { class: "turn", "aria-label": "Next sample" }, "›");
   const head = html("select", { id: "head", "aria-label": "Head" });
+  const some = html("input", { type: "text", id: "heads", "aria-label": "Which heads", title: "Which heads, such as 1-4, 8" });
   const samples = labelled("Sample", before, sample, after);
-  const heads = labelled("Head", head);
+  const heads = labelled("Head", head, some);
   const play = createPlay(store);
   const training = html(
     "div",
@@ -50,6 +51,12 @@ export function createControls(store: Store): HTMLElement {
     "change",
     () => void store.select({ head: head.value === "mean" || head.value === "max" ? head.value : head.value.split(",").map(Number) }),
   );
+
+  some.addEventListener("change", () => {
+    const wanted = headsIn(some.value, state.opened!.header.shape[0]);
+    some.value = listOf(wanted.length > 0 ? wanted : (state.opened!.head as number[])); // as it was understood
+    if (wanted.length > 0) void store.select({ head: wanted });
+  });
 
   store.subscribe(() => {
     const { opened, steps, selection } = state;
@@ -95,8 +102,29 @@ export function createControls(store: Store): HTMLElement {
         ? [[asked, `heads ${opened.head.map((at) => at + 1).join(", ")}`]]
         : [];
     options(head, [...over, ...several, ...each], asked);
+    some.hidden = !Array.isArray(opened.head) || opened.head.length === 1;
+    if (!some.hidden && document.activeElement !== some) some.value = listOf(opened.head as number[]);
   });
   return root;
+}
+
+/** The heads that a text such as "1-4, 8" names, counted from 0. */
+function headsIn(text: string, many: number): number[] {
+  const named = new Set<number>();
+  for (const [, first, last] of text.matchAll(/(\d{1,3})(?:\s*[-–]\s*(\d{1,3}))?/g))
+    for (let at = Number(first); at <= Math.min(many, Number(last ?? first)); at++) if (at > 0) named.add(at - 1);
+  return [...named].sort((a, b) => a - b);
+}
+
+/** The same as text. */
+function listOf(heads: number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const head of heads) {
+    const run = runs[runs.length - 1];
+    if (run && head === run[1] + 1) run[1] = head;
+    else runs.push([head, head]);
+  }
+  return runs.map(([first, last]) => (first === last ? `${first + 1}` : `${first + 1}-${last + 1}`)).join(", ");
 }
 
 /** Replaced only where they differ: an open list stays open. */

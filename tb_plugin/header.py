@@ -11,6 +11,7 @@ PICTURES = ("image", "spectrogram")
 SCALES = ("sqrt", "exact")
 MAX_MAPS = 256
 MAX_LENGTH = 4096
+MAX_CLASS_TOKENS = 8
 MAX_HEADER_BYTES = 1_000_000
 MAX_PIXELS = 2**20
 MAX_WEIGHT = 3.4028234663852886e38  # of float32
@@ -126,8 +127,10 @@ def _check_axis(name, axis, length, samples):
     if axis.get("length") != length:
         raise RecordError(f"The map has {length} {name}, their axis has length {shown(axis.get('length'))}.")
     labels, grid = axis.get("labels"), axis.get("grid")
-    if grid is not None and not (_is_counts(grid, 2) and grid[0] * grid[1] == length):
-        raise RecordError(f"A grid of {length} {name} is [rows, columns]; found {shown(grid)}.")
+    if grid is not None and not (_is_counts(grid, 2) and 0 <= length - grid[0] * grid[1] <= MAX_CLASS_TOKENS):
+        raise RecordError(
+            f"A grid of {length} {name}, class tokens left out, is [rows, columns]; found {shown(grid)}."
+        )
     if labels is None or _is_texts(labels, length):
         return
     if not (_is_list(labels, samples) and all(_is_texts(row, length) for row in labels)):

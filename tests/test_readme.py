@@ -31,5 +31,5 @@ def test_the_readme_has_python():
 def test_every_path_it_links_exists():
     """No dead link."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        for target in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"#:]+)[)\"]", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

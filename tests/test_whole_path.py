@@ -1,6 +1,7 @@
 """From real data to the page, as a newcomer walks it, and the docs' pictures of every view on the way.
 
-`--pictures docs` keeps the pictures, and then all trainings are whole; else those of fashion and digits are short.
+`--pictures docs` keeps the pictures, and then all trainings are whole; else those of fashion and digits are
+short.
 """
 
 import json
@@ -21,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 RUN = "forecast-sp500-bahdanau-seed0"
 SENTENCE = "The animal didn't cross the street because it was too tired."
 LONG = (
-    "Attention gives every word of a sentence a share of every other. Whether these shares explain what a model "
-    "does is another question: a head may rest on a full stop or on the first token when it has nothing to say, "
-    "and a map with one bright column is more often a habit than an insight. Look at many heads, sentences and "
-    "steps before you believe what one of them seems to show."
+    "Attention gives every word of a sentence a share of every other. Whether these shares explain what a "
+    "model does is another question: a head may rest on a full stop or on the first token when it has "
+    "nothing to say, and a map with one bright column is more often a habit than an insight. Look at many "
+    "heads, sentences and steps before you believe what one of them seems to show."
 )
 
 
@@ -126,13 +127,17 @@ def test_every_view_of_sentences(train, start_tensorboard, open_tab, pictures):
         ("digits", ["--epochs", "1"], "/usr/bin/espeak-ng", 3),
     ],
 )
-def test_pictures_under_maps(request, recipe, less, needs, sample, train, start_tensorboard, open_tab, pictures):
+def test_pictures_under_maps(
+    request, recipe, less, needs, sample, train, start_tensorboard, open_tab, pictures
+):
     """Clothes and spoken digits: the input under the map of one of its patches, and every head."""
     if not Path(needs).exists():
         pytest.skip(f"{needs} is not here: make test installs it on Debian where it may")
     kept = request.config.getoption("--pictures")
     with start_tensorboard(train(recipe, *([] if kept else less))) as url:
-        tab = open_view(open_tab, url, f"{recipe}-seed0", "image", tag="attention/test/block_1", sample=sample)
+        tab = open_view(
+            open_tab, url, f"{recipe}-seed0", "image", tag="attention/test/block_1", sample=sample
+        )
         expect(tab.find("#picture")).to_be_visible()
         box = tab.find("#picture").bounding_box()
         tab.page.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 0.45 * box["height"])

@@ -17,6 +17,7 @@ from zoo.errors import InputError
 from zoo.whole_file import whole_file
 
 AXIS_KINDS = ("step", "time", "token", "patch", "feature", "channel")
+MAX_CLASS_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Axis:
 
     `kind` is one of `AXIS_KINDS`, `length` the number of positions. `labels` holds one string a position
     (a date, a token), or one such list for each sample, since every sample has its own dates. `grid` is
-    `(rows, columns)` where the positions are patches of an image.
+    `(rows, columns)` where the positions are patches of an image, after up to 8 class tokens.
 
     >>> Axis("time", 3, labels=["2018-01-02", "2018-01-03", "2018-01-04"]).of_sample(0)[-1]
     '2018-01-04'
@@ -39,9 +40,10 @@ class Axis:
     def __post_init__(self):
         if self.kind not in AXIS_KINDS:
             raise ValueError(f"An axis is one of {', '.join(AXIS_KINDS)}; found kind={self.kind!r}.")
-        if self.grid is not None and self.grid[0] * self.grid[1] != self.length:
+        if not 0 <= self.class_tokens <= MAX_CLASS_TOKENS:
             raise ValueError(
-                f"A grid of {self.grid} has {self.grid[0] * self.grid[1]} cells, not {self.length}."
+                f"A grid of {self.grid} has {self.grid[0] * self.grid[1]} cells, not {self.length}, nor up "
+                f"to {MAX_CLASS_TOKENS} fewer, where class tokens come first."
             )
         if self.labels is None:
             return
@@ -56,6 +58,11 @@ class Axis:
                     f"An axis of length {self.length} wants {self.length} text labels, found {len(one)}."
                 )
         object.__setattr__(self, "labels", labels)
+
+    @property
+    def class_tokens(self) -> int:
+        """How many positions come before the patches of the grid."""
+        return 0 if self.grid is None else self.length - self.grid[0] * self.grid[1]
 
     @property
     def per_sample(self) -> bool:

@@ -225,7 +225,7 @@ def _statistics(attention_map):
     queries, keys = attention_map.queries, attention_map.keys
     places = None
     if keys.grid:
-        places = np.stack(np.unravel_index(np.arange(keys.length), keys.grid), axis=1)
+        places = np.stack(np.unravel_index(np.arange(np.prod(keys.grid)), keys.grid), axis=1)
     found = {name: [] for name in record.STATISTICS}
     for i, sample in enumerate(attention_map.weights):
         for weights in sample:  # one by one, since a copy of all in float64 may be too large
@@ -235,7 +235,8 @@ def _statistics(attention_map):
             found["sink"].append(share)
             found["sink_key"].append(key)
             if queries.kind == keys.kind and queries.length == keys.length:
-                found["distance"].append(statistics.mean_distance(weights, places, places))
+                patches = weights[queries.class_tokens :, keys.class_tokens :]  # the others stand nowhere
+                found["distance"].append(statistics.mean_distance(patches, places, places))
             if keys.kind == "token" and keys.labels:
                 found["padding"].append(statistics.padding_mass(weights, keys.of_sample(i)))
     shape = attention_map.weights.shape[:2]

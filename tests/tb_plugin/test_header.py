@@ -102,7 +102,7 @@ def test_what_is_no_header_is_a_record_error(blob):
         {"keys": DAYS | {"labels": "1234567"}},
         {"keys": DAYS | {"labels": [1] * KEYS}},
         {"keys": DAYS | {"labels": [DAYS["labels"]]}},
-        {"keys": DAYS | {"grid": [2, 3]}},
+        {"keys": DAYS | {"grid": [2, 4]}},
         {"keys": DAYS | {"grid": 7}},
     ],
     ids=str,
@@ -123,8 +123,9 @@ def test_infinite_number_in_a_header_is_refused():
 
 
 def test_a_grid_that_fits_is_kept():
-    """Seven patches in one row are a grid."""
+    """Seven patches in one row are a grid, and so are six after a class token."""
     assert decode_changed(keys=DAYS | {"kind": "patch", "grid": [1, 7]})["keys"]["grid"] == [1, 7]
+    assert decode_changed(keys=DAYS | {"kind": "patch", "grid": [2, 3]})["keys"]["grid"] == [2, 3]
 
 
 @pytest.mark.parametrize("samples", [[], [5], [{"label": 5, "series": []}], [{"label": "a"}], "abc"], ids=str)

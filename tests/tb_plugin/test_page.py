@@ -324,8 +324,8 @@ def test_hostile_text_stays_text(open_tab, address):
     tab.choose(f"hostile /{HOSTILE}", "a/../<b>&")
     tab.find(".view[data-view=map]").click()
     expect(tab.find("h1")).to_have_text(HOSTILE)
-    expect(tab.find(".notes")).to_contain_text("Rows do not sum to 1")
-    expect(tab.find(".notes")).to_contain_text("Pooled from 6 × 14 to 3 × 7")
+    expect(tab.find("#notes")).to_contain_text("Rows do not sum to 1")
+    expect(tab.find("#notes")).to_contain_text("Pooled from 6 × 14 to 3 × 7")
     tab.find("#heatmap").press("ArrowRight")
     assert (HOSTILE, HOSTILE) == tab.read()[1:]
     tab.choose(f"hostile /{HOSTILE}", "times")

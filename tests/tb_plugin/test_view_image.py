@@ -23,6 +23,7 @@ def softmax(scores):
 
 SELF = softmax(RNG.normal(0, 1.3, (2, HEADS, PATCHES, PATCHES)))
 POOL = softmax(RNG.normal(0, 1.3, (2, 1, 1, PATCHES)))
+VIT = softmax(RNG.normal(0, 1.3, (2, HEADS, 2 + PATCHES, 2 + PATCHES)))
 WORDS = softmax(RNG.normal(0, 1.3, (2, 1, 3, PATCHES)))
 GATES = softmax(RNG.normal(0, 1.3, (2, 1, 1, 11)))
 COLOURS = RNG.integers(0, 256, (2, 2 * ROWS, 2 * COLUMNS, 3), dtype="uint8")
@@ -39,6 +40,7 @@ def address(tmp_path_factory, start_tensorboard):
         "block": AttentionMap(SELF, grid, grid),
         "caption": AttentionMap(WORDS, Axis("token", 3, ["a", HOSTILE, "."]), grid),
         "gates": AttentionMap(GATES, Axis("step", 1), Axis("channel", 11)),
+        "vit": AttentionMap(VIT, *[Axis("patch", 2 + PATCHES, grid=(ROWS, COLUMNS))] * 2),
         "pool": AttentionMap(POOL, Axis("step", 1), grid),
     }
     zoo.summary.attention("photo", layers, 0, logdir=logs / "image", exact=True, pictures=COLOURS)
@@ -124,6 +126,25 @@ def test_a_patch_that_is_held_shows_what_it_attends_to(open_image):
     assert "mean" == tab.find("#picture").get_attribute("data-query")
 
 
+def test_class_tokens_come_before_the_patches(open_image):
+    """Two of them: chosen with the slider, in no place of the picture, and patches keep their own weights."""
+    tab = open_image(layer="vit")
+    weights = VIT[0].mean(axis=0)
+    assert weights[:, 2:].mean(axis=0).max() == pytest.approx(highest(tab), rel=1e-5)
+    for token in (0, 1):
+        tab.find("#query").fill(str(1 + token))
+        assert weights[token, 2:].max() == pytest.approx(highest(tab), rel=1e-5)
+        point_at(tab, 17)
+        value, query_name, key_name = tab.read()
+        assert weights[token, 2 + 17] == pytest.approx(value, rel=1e-5)
+        assert (f"class token {token}", "row 2, column 3") == (query_name, key_name)
+    tab.find("#query").fill("0")
+    tab.page.mouse.click(*centre(tab, *divmod(11, COLUMNS)))
+    point_at(tab, 34)
+    assert weights[2 + 11, 2 + 34] == pytest.approx(tab.read()[0], rel=1e-5)
+    assert ("row 1, column 4", "row 4, column 6") == tab.read()[1:]
+
+
 def test_the_picture_is_under_its_map(open_image):
     """At no opacity the pixels are the picture's own; at full opacity more weight is brighter."""
     tab = open_image()
@@ -143,7 +164,7 @@ def test_the_picture_is_under_its_map(open_image):
 def test_a_small_picture_of_each_head_opens_it(open_image):
     """There is one for the mean and one for each head; a click shows that head's weights."""
     tab = open_image()
-    assert ["mean", "1", "2", "3"] == tab.find("button.tile").all_inner_texts()
+    expect(tab.find("button.tile")).to_have_text(["mean", "1", "2", "3"])
     expect(tab.find("button.tile[aria-pressed=true]")).to_have_text("mean")
     tab.frame.get_by_role("button", name="Head 2", exact=True).click()
     tab.wait_for(head=1)

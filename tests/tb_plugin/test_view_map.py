@@ -332,7 +332,11 @@ def test_heads_are_chosen_by_number(open_map):
     expect(field).to_be_hidden()
     tab.find("#head").select_option(",".join(map(str, range(HEADS))))
     expect(field).to_have_value("1-3")
-    for typed, heads, kept in (("3,1 ", "0,2", "1, 3"), ("2 - 99", "1,2", "2-3"), ("none, 0, 7", "1,2", "2-3")):
+    for typed, heads, kept in (
+        ("3,1 ", "0,2", "1, 3"),
+        ("2 - 99", "1,2", "2-3"),
+        ("none, 0, 7", "1,2", "2-3"),
+    ):
         field.fill(typed)
         field.press("Enter")
         tab.wait_for(head=heads)
@@ -351,7 +355,7 @@ def test_peak_of_a_large_map_is_seen(open_map):
         for cells, pixels in zip(BIG, (box["height"], box["width"]), strict=True)
     ]
     said = f"Each pixel has the colour of the largest of {blocks[0]} × {blocks[1]} weights."
-    expect(tab.find(".said")).to_have_text(said)
+    expect(tab.find(".chart-area .said")).to_have_text(said)
     steps = [(x / box["width"], y / box["height"]) for x in (-1, 0, 1) for y in (-1, 0, 1)]
     near = [pixel(tab, across + x, down + y) for x, y in steps]
     np.testing.assert_allclose(min(near, key=sum), colour(1), atol=2)
@@ -360,7 +364,7 @@ def test_peak_of_a_large_map_is_seen(open_map):
         assert SPIKE == cell_under(tab, *centre(tab, *cell), LARGE)
     for _ in range(7):
         tab.page.mouse.wheel(0, -400)
-    expect(tab.find(".said")).to_be_hidden()
+    expect(tab.find(".chart-area .said")).to_be_hidden()
     tab.page.wait_for_timeout(200)
     for cell in (neighbour, SPIKE):
         assert cell == cell_under(tab, *centre(tab, *cell), LARGE)

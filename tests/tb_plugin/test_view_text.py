@@ -378,7 +378,7 @@ def test_tokens_are_never_markup(open_text):
         tab.find(f"[data-form={name}]").click()
         tab.find("section.text [data-query='0']").first.hover()
         expect(tab.find(".caption")).to_contain_text(HOSTILE)
-        assert HOSTILE in tab.find(".stage").inner_text()
+        assert HOSTILE in tab.find("section.text .stage").inner_text()
     assert 0 == tab.find("img").count()
     assert "hacked" != tab.page.title()
 

@@ -32,7 +32,7 @@ CAUSAL = softmax(
     np.where(SELF < 0, -np.inf, 1.5 * np.cos(2 * np.pi * SELF / 24)) + RNG.normal(0, 0.1, (1, 1, 101, 101))
 )
 BOTH = softmax(RNG.normal(0, 1, (1, 1, 23, 23)))
-PATCHES = softmax(RNG.normal(0, 1, (1, 2, ROWS * COLUMNS, ROWS * COLUMNS)))
+PATCHES = softmax(RNG.normal(0, 1, (1, 2, 1 + ROWS * COLUMNS, 1 + ROWS * COLUMNS)))  # a class token first
 
 
 def profile(weights, lags):
@@ -64,7 +64,7 @@ def address(tmp_path_factory, start_tensorboard):
     write("causal", CAUSAL, hours, hours, series={"MW": RNG.normal(0, 1, (1, 101))})
     business = Axis("time", 23, BUSINESS)
     write("business", BOTH, business, business, series={"price": RNG.normal(0, 1, (1, 23))})
-    patches = Axis("patch", ROWS * COLUMNS, grid=(ROWS, COLUMNS))
+    patches = Axis("patch", 1 + ROWS * COLUMNS, grid=(ROWS, COLUMNS))
     pictures = RNG.random((1, 3 * ROWS, EACH * COLUMNS))
     values = RNG.normal(0, 1, (1, EACH * COLUMNS))
     write("vitime", PATCHES, patches, patches, series={"price": values}, pictures=pictures)
@@ -162,10 +162,11 @@ def test_another_input_is_drawn_when_chosen(open_time, open_tab):
 
 
 def test_patches_of_a_picture_of_a_series_are_folded_to_time(open_time):
-    """Keys above each other are summed, queries averaged, and lags count the series' own steps."""
+    """Keys above each other are summed, queries averaged, the class token left out; lags are in steps."""
     tab = open_time("vitime")
-    grid = PATCHES[0].mean(axis=0).reshape(ROWS, COLUMNS, ROWS, COLUMNS)
+    grid = PATCHES[0].mean(axis=0)[1:, 1:].reshape(ROWS, COLUMNS, ROWS, COLUMNS)
     folded = grid.sum(axis=2).mean(axis=0)
+    expect(tab.find("#notes")).to_contain_text("What goes to class tokens is left out.")
     tab.find(".lag").scroll_into_view_if_needed()
     for query, key in ((4, 7), (10, 0)):
         tab.hover(query, key, COLUMNS, COLUMNS)
@@ -175,7 +176,7 @@ def test_patches_of_a_picture_of_a_series_are_folded_to_time(open_time):
         assert f"{EACH * key} – {EACH * key + EACH - 1}" == key_name
     assert COLUMNS == tab.find(".series .attended rect").count()
     tab.page.mouse.move(0, 0)
-    expected = profile(folded, SELF[:COLUMNS, :COLUMNS])
+    expected = profile(folded / folded.sum(axis=1, keepdims=True), SELF[:COLUMNS, :COLUMNS])
     assert expected == pytest.approx(read_profile(tab, 1 - COLUMNS, 2 * COLUMNS - 1), rel=1e-5)
     names = tab.find(".lag text.peak").all_text_contents()
     assert all(int(name.split()[0]) % EACH == 0 for name in names)

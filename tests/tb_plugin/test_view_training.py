@@ -95,6 +95,7 @@ def test_curves_are_the_statistics_of_every_step(open_run, sample):
     """Each head's entropy and their mean at each step are ln k / ln n of the arrays that were logged."""
     tab = open_run(more=f"&p.attention.sample={sample}")
     figure = chart(tab, "entropy")
+    expect(figure).to_be_visible()
     canvas = figure.locator("canvas")
     for head in range(HEADS):
         canvas.focus()
@@ -142,8 +143,8 @@ def test_a_weight_is_followed_over_the_steps(open_run):
     """The curve of the chosen cell and the row below it hold at each step the weights that were logged."""
     tab = open_run(more="&p.attention.head=1")
     all_read(tab)
-    tab.frame.get_by_label("Query", exact=True).fill("4")
-    tab.frame.get_by_label("Key", exact=True).fill("6")
+    tab.find(".training").get_by_label("Query", exact=True).fill("4")
+    tab.find(".training").get_by_label("Key", exact=True).fill("6")
     figure, rows = chart(tab, "weight"), tab.find(".row-map")
     canvas = figure.locator("canvas")
     canvas.focus()
@@ -172,7 +173,7 @@ def test_the_largest_weight_is_followed_where_none_is_chosen(open_run):
     tab.find("#step").press("Home")
     tab.wait_for(step=STEPS[0])
     assert [str(query), str(key)] == [
-        tab.frame.get_by_label(name, exact=True).input_value() for name in ("Query", "Key")
+        tab.find(".training").get_by_label(name, exact=True).input_value() for name in ("Query", "Key")
     ]
     assert (STEPS[0], pytest.approx(map_of(STEPS[0])[0, 2, query, key])) == read(chart(tab, "weight"))[:2]
 

@@ -129,9 +129,8 @@ def test_tensorboard_serves_what_was_logged(trained, start_tensorboard):
             time.sleep(0.2)
         found = json.loads(get(url, "attention/steps", run=run, tag=tag))["steps"]
         assert [0, 1, 2, 3] == sorted(one["step"] for one in found)
-        reply = get(url, "attention/step", run=run, tag=tag, step=3)
-        count = int.from_bytes(reply[:4], "little")
-        header = json.loads(reply[4 + 4 * count :][: int.from_bytes(reply[4:8], "little")])
+        reply = get(url, "attention/records", run=run, tag=tag, step=3, parts="header")
+        header = json.loads(reply[4 + int.from_bytes(reply[:4], "little") :])
         assert ([1, 3, 23], 4) == (header["shape"], header["samples"])
         assert "2017-07-03" == header["queries"]["labels"][0][0], "the first day after the training part"
         scalars = json.loads(get(url, "scalars/tags"))

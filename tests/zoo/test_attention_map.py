@@ -128,6 +128,7 @@ def test_a_damaged_or_hostile_file_is_one_sentence(write, words, tmp_path):
         (lambda: Axis("days", 3), "kind='days'"),
         (lambda: Axis("token", 3, labels=["a", "b"]), "length 3 wants 3 text labels, found 2"),
         (lambda: Axis("patch", 5, grid=(2, 3)), "has 6 cells, not 5"),
+        (lambda: Axis("patch", 15, grid=(2, 3)), "has 6 cells, not 15, nor up to 8 fewer"),
     ],
 )
 def test_bad_maps_are_refused_in_a_sentence(make, sentence):

@@ -109,12 +109,14 @@ def test_lag_profile_takes_repeated_words_by_position():
 @pytest.mark.parametrize("shape", [(14, 21), (14, 21, 3), (40, 11, 1)])
 def test_overlay_lays_the_patches_over_the_picture(shape):
     """The map covers the picture from edge to edge, and shows the weights of the query."""
-    patches = zoo.Axis("patch", 6, grid=(2, 3))
-    weights = np.random.default_rng(7).dirichlet(np.ones(6), (1, 1, 6))
+    patches = zoo.Axis("patch", 7, grid=(2, 3))
+    weights = np.random.default_rng(7).dirichlet(np.ones(7), (1, 1, 7))
     seen = zoo.AttentionMap(weights, patches, patches)
-    figure = plot.overlay(seen, np.random.default_rng(1).integers(0, 256, shape), query=4)
+    pixels = np.random.default_rng(1).integers(0, 256, shape)
+    assert not plot.overlay(seen, pixels, query=0).axes[0].patches  # the class token is no place
+    figure = plot.overlay(seen, pixels, query=5)
     picture, over = figure.axes[0].images
-    np.testing.assert_array_equal(weights[0, 0, 4].reshape(2, 3), over.get_array())
+    np.testing.assert_array_equal(weights[0, 0, 5, 1:].reshape(2, 3), over.get_array())
     assert picture.get_extent() == over.get_extent()
     assert 0 <= picture.get_array().min() and picture.get_array().max() <= 1
     assert (shape[1] / 3, shape[0] / 2) == figure.axes[0].patches[0].get_xy()  # row 1, column 1

@@ -154,11 +154,14 @@ def test_statistics_are_those_of_the_whole_map(tmp_path):
         np.testing.assert_allclose(values, found[name], rtol=1e-5, err_msg=name)
 
 
-def test_distance_between_patches_is_measured_on_their_grid(tmp_path):
-    """From every patch to itself is 0, and from corner to corner is 1."""
-    axis = zoo.Axis("patch", 6, grid=(2, 3))
-    weights = np.stack([np.eye(6), np.eye(6)[::-1]])[None].astype("float32")
-    weights[0, 1, 1:5] = 0
+@pytest.mark.parametrize("class_tokens", [0, 2])
+def test_distance_between_patches_is_measured_on_their_grid(tmp_path, class_tokens):
+    """From every patch to itself is 0, and from corner to corner is 1; class tokens stand nowhere."""
+    axis = zoo.Axis("patch", class_tokens + 6, grid=(2, 3))
+    assert class_tokens == axis.class_tokens
+    weights = np.full((1, 2, class_tokens + 6, class_tokens + 6), 0.1, "float32")
+    weights[0, :, class_tokens:, class_tokens:] = np.stack([np.eye(6), np.eye(6)[::-1]])
+    weights[0, 1, class_tokens + 1 : class_tokens + 5] = 0
     zoo.summary.attention("val", zoo.AttentionMap(weights, axis, axis, "x"), 0, logdir=tmp_path)
     ((_, blobs),) = logged(tmp_path)["attention/val/x"]
     assert [[0, 1]] == record.decode_header(blobs[0])["statistics"]["distance"]

@@ -76,7 +76,8 @@ def overlay(attention_map, picture, sample=0, head=None, query=None):
     if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(f"A picture is (rows, columns) or (rows, columns, 3); found {picture.shape}.")
     weights = weights_of(attention_map, sample, head)
-    row = (weights.mean(axis=0) if query is None else weights[query]).reshape(keys.grid)
+    row = weights.mean(axis=0) if query is None else weights[query]
+    row = row[keys.class_tokens :].reshape(keys.grid)
     height, width = picture.shape[:2]
     figure = new_figure(6.4, 0.5 + 5.2 * min(1.6, height / width))
     figure.set_layout_engine("compressed")
@@ -89,9 +90,9 @@ def overlay(attention_map, picture, sample=0, head=None, query=None):
     share = row / max(row.max(), 1e-300)
     over = {"cmap": "viridis", "vmin": 0, "alpha": 0.8 * share, "interpolation": "nearest"}
     image = axes.imshow(row, extent=edges, **over)
-    if query is not None and queries.grid:
+    if query is not None and queries.grid and query >= queries.class_tokens:
         high, wide = height / queries.grid[0], width / queries.grid[1]
-        down, across = divmod(query, queries.grid[1])
+        down, across = divmod(query - queries.class_tokens, queries.grid[1])
         place = (across * wide, down * high), wide, high
         axes.add_patch(Rectangle(*place, fill=False, edgecolor="black", linewidth=4))
         axes.add_patch(Rectangle(*place, fill=False, edgecolor="white", linewidth=2))

@@ -73,7 +73,7 @@ class Sheet {
     const box = element.getBoundingClientRect();
     const unseen = style.display === "none" || style.visibility === "hidden" || style.opacity === "0";
     // Controls say what could be chosen; the caption says what is.
-    if (unseen || element.matches(".controls, select, input, button[aria-haspopup]")) return [];
+    if (unseen || element.matches(".controls, .help-area, select, input, button[aria-haspopup]")) return [];
     if (element instanceof HTMLCanvasElement) return box.width * box.height > 0 ? [this.canvas(element, box)] : [];
     if (element instanceof SVGSVGElement) return [this.vector(element, box)];
     const parts = box.width * box.height > 0 ? this.box(style, box) : [];

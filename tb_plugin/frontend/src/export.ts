@@ -45,6 +45,7 @@ export function createExport(store: Store): HTMLElement {
     open(false);
     button.focus();
     try {
+      while (state.loading) await new Promise(requestAnimationFrame); // what is on its way is wanted
       const link = html("a", { download: `${fileName(state)}.${name.toLowerCase()}` });
       link.href = URL.createObjectURL(await make());
       link.click();

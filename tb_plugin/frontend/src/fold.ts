@@ -1,6 +1,6 @@
 // Patches of a picture of a series, folded to time: those that stand above each other are the same time.
 
-import type { Axis, Series } from "./record";
+import { type Axis, type Series, classTokens } from "./record";
 import type { Shown } from "./shown";
 import { alignSeries } from "./timeline";
 
@@ -17,12 +17,15 @@ export function inTime(shown: Shown, chosen: string | null): Shown {
   const [, columns] = header.keys.grid!;
   const alike = header.queries.kind === "patch" && header.queries.grid?.[1] === columns;
   const rows = alike ? columns : header.shape[1];
-  const perRow = header.shape[1] / rows;
+  const [firstQuery, firstKey] = [alike ? classTokens(header.queries) : 0, classTokens(header.keys)];
+  const perRow = (header.shape[1] - firstQuery) / rows;
   const maps = shown.maps.map((map) => {
     const folded = new Float32Array(rows * columns);
     map.forEach((weight, cell) => {
-      const query = Math.floor(cell / header.shape[2]);
-      folded[(alike ? query % columns : query) * columns + (cell % columns)] += weight / perRow;
+      const query = Math.floor(cell / header.shape[2]) - firstQuery;
+      const key = (cell % header.shape[2]) - firstKey;
+      if (query >= 0 && key >= 0)
+        folded[(alike ? query % columns : query) * columns + (key % columns)] += weight / perRow;
     });
     return folded;
   });

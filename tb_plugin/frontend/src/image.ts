@@ -3,6 +3,7 @@
 import { html, setAttributes } from "./dom";
 import { createHeads } from "./heads";
 import { type Overlay, bitmapOf, drawOver, patchBox, patchesOf, pixelsOf } from "./overlay";
+import { classTokens } from "./record";
 import { formatWeight, gradient } from "./scale";
 import type { Shown } from "./shown";
 import type { Store } from "./store";
@@ -87,16 +88,20 @@ export function createImage(store: Store): HTMLElement {
     opacity.style.setProperty("--done", `${opacity.value}%`);
 
     const one = shown.queries.length === 1;
-    queries.hidden = one || own(shown);
-    slider.max = String(shown.queries.length);
-    slider.value = String(query === null ? 0 : query + 1);
-    slider.style.setProperty("--done", `${(100 * slider.valueAsNumber) / shown.queries.length}%`);
+    const first = classTokens(shown.header.keys);
+    const choices = own(shown) ? first : shown.queries.length; // patches are chosen in the picture
+    queries.hidden = one || choices === 0;
+    slider.max = String(choices);
+    slider.value = String(query === null || query >= choices ? 0 : query + 1);
+    slider.style.setProperty("--done", `${(100 * slider.valueAsNumber) / choices}%`);
     setAttributes(slider, { "aria-label": axisName(shown, "queries"), "aria-valuetext": nameOf(shown, query) });
     queryName.textContent = nameOf(shown, query);
     whose.textContent = own(shown)
       ? query === null
-        ? "Mean of all patches: point at one to see what it attends to, click to hold it."
-        : `What the patch in ${shown.queries[query]} attends to${held === query ? "; click it again to let go." : "."}`
+        ? "Mean of all queries: point at a patch to see what it attends to, click to hold it."
+        : query < first
+          ? `What the ${shown.queries[query]} attends to.`
+          : `What the patch in ${shown.queries[query]} attends to${held === query ? "; click it again to let go." : "."}`
       : one ? "" : `What ${nameOf(shown, query)} ${query === null ? "attend" : "attends"} to.`;
     bar.style.background = gradient(true);
     ends.replaceChildren(...[map.low, map.high].map((end) => html("span", {}, formatWeight(end))));
@@ -112,7 +117,9 @@ export function createImage(store: Store): HTMLElement {
 
   function outline(shown: Shown, how: Overlay): void {
     const context = canvas.getContext("2d")!;
-    const box = (patch: number, breadth: number) => {
+    const box = (index: number, breadth: number) => {
+      const patch = index - classTokens(shown.header.keys);
+      if (patch < 0) return;
       const { x, y, width, height } = patchBox(patch, how);
       for (const [line, colour] of [[breadth + 2, "#000000"], [breadth, "#ffffff"]] as const) {
         context.lineWidth = line;
@@ -127,7 +134,8 @@ export function createImage(store: Store): HTMLElement {
 
   /** Whether the patches of the picture are the queries too. */
   function own({ header }: Shown): boolean {
-    return header.queries.kind === "patch" && String(header.queries.grid) === String(header.keys.grid);
+    const { queries, keys } = header;
+    return queries.kind === "patch" && String(queries.grid) === String(keys.grid) && queries.length === keys.length;
   }
 
   function nameOf(shown: Shown, query: number | null): string {
@@ -141,7 +149,7 @@ export function createImage(store: Store): HTMLElement {
     const fromTop = Math.floor(((event.clientY - box.top) / box.height) * rows);
     if (column < 0 || column >= columns || fromTop < 0 || fromTop >= rows) return null;
     const row = state.shown!.picture?.kind === "spectrogram" ? rows - 1 - fromTop : fromTop;
-    return row * columns + column;
+    return classTokens(state.shown!.header.keys) + row * columns + column;
   }
 
   function pointAt(patch: number | null): void {
@@ -187,10 +195,11 @@ function moved(from: number | null, pressed: string, { header, picture }: Shown)
   const up = picture?.kind === "spectrogram" ? 1 : -1;
   const step = { ArrowUp: [up, 0], ArrowDown: [-up, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[pressed];
   if (!step) return undefined;
-  if (from === null) return Math.floor(rows / 2) * columns + Math.floor(columns / 2);
+  const first = classTokens(header.keys);
+  if (from === null || from < first) return first + Math.floor(rows / 2) * columns + Math.floor(columns / 2);
   const within = (value: number, count: number) => Math.max(0, Math.min(count - 1, value));
-  const row = within(Math.floor(from / columns) + step[0], rows);
-  return row * columns + within((from % columns) + step[1], columns);
+  const row = within(Math.floor((from - first) / columns) + step[0], rows);
+  return first + row * columns + within(((from - first) % columns) + step[1], columns);
 }
 
 function labelled(name: string, ...parts: HTMLElement[]): HTMLElement {

@@ -1,11 +1,12 @@
 // What a reader must know of a map before trusting its colours.
 
 import { html } from "./dom";
+import { classTokens } from "./record";
 import type { Shown } from "./shown";
 import type { Store } from "./store";
 
 export function createNotes(store: Store): HTMLElement {
-  const root = html("ul", { class: "notes" });
+  const root = html("ul", { class: "notes", id: "notes" });
   let drawn: Shown | null = null;
   store.subscribe(() => {
     const { shown } = store.state;
@@ -25,7 +26,8 @@ function notesOn({ header, max, inputsProblem, timeline, patches }: Shown): stri
   if (max === 0) notes.push("Every weight of this map is 0.");
   if (patches) {
     const [rows, columns] = patches.header.keys.grid!;
-    notes.push(`Folded to time: of ${rows} × ${columns} patches, those above each other are one time.`);
+    const left = classTokens(patches.header.keys) > 0 ? " What goes to class tokens is left out." : "";
+    notes.push(`Folded to time: of ${rows} × ${columns} patches, those above each other are one time.${left}`);
   } else if (header.full[0] !== queries || header.full[1] !== keys) {
     notes.push(
       `Pooled from ${header.full[0]} × ${header.full[1]} to ${queries} × ${keys}: mean over queries, sum over keys.`,

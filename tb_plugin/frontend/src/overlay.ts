@@ -1,6 +1,7 @@
 // A map of patches laid over the picture that they were cut from.
 
 import { html } from "./dom";
+import { classTokens } from "./record";
 import { colours, range, shareOf } from "./scale";
 import type { Picture, Shown } from "./shown";
 import type { Selection } from "./store";
@@ -32,10 +33,11 @@ export function pixelsOf({ shape: [rows, columns, channels], pixels }: Picture):
 /** What a query gives each patch, or all queries on average. */
 export function patchesOf(weights: Float32Array, { header }: Shown, query: number | null): Float32Array {
   const [, queries, keys] = header.shape;
-  if (query !== null) return weights.subarray(query * keys, (query + 1) * keys);
+  const first = classTokens(header.keys);
+  if (query !== null) return weights.subarray(query * keys + first, (query + 1) * keys);
   const mean = new Float32Array(keys);
   weights.forEach((weight, cell) => (mean[cell % keys] += weight / queries));
-  return mean;
+  return mean.subarray(first);
 }
 
 /** One pixel a patch, coloured from the least to the largest of these weights. */

@@ -2,6 +2,7 @@
 
 export const FORMAT = 2;
 const MOST_LENGTH = 4096;
+const MOST_CLASS_TOKENS = 8;
 const MOST_PIXELS = 2 ** 20;
 const INPUTS_LAYER = "__inputs__";
 
@@ -50,6 +51,11 @@ export interface InputsSample {
   label: string | null;
   series: Series[];
   picture: PictureHeader | null;
+}
+
+/** How many positions come before the patches. */
+export function classTokens({ grid, length }: Axis): number {
+  return grid ? length - grid[0] * grid[1] : 0;
 }
 
 /** A record as it was asked for: parts that were not are empty. */
@@ -109,6 +115,7 @@ function parseHeader(blob: Uint8Array, kind: "map" | "inputs"): Record<string, a
 const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0;
 const isText = (value: unknown): value is string => typeof value === "string";
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
+const isFewBefore = (count: number): boolean => count >= 0 && count <= MOST_CLASS_TOKENS;
 const isListOf = (value: unknown, length: number, test: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.length === length && value.every(test);
 
@@ -120,7 +127,7 @@ function checkAxis(axis: any, name: string, length: number, samples: number): vo
   const perSample = isListOf(labels, samples, (row) => isListOf(row, length, isText));
   demand(labels == null || shared || perSample, `its ${name} have labels of another length`);
   demand(
-    grid == null || (isListOf(grid, 2, isCount) && grid[0] * grid[1] === length),
+    grid == null || (isListOf(grid, 2, isCount) && isFewBefore(length - grid[0] * grid[1])),
     `its ${name} have a wrong grid`,
   );
 }

@@ -7,6 +7,7 @@ import {
   type Reply,
   type Series,
   RecordError,
+  classTokens,
   decodeInputs,
   decodeMap,
   decodeMapHeader,
@@ -191,7 +192,11 @@ function names(axis: MapHeader["queries"], sample: number, full: number): string
   const labels = labelsOf(axis, sample);
   if (labels) return labels;
   return Array.from({ length: axis.length }, (_, index) => {
-    if (axis.grid) return `row ${Math.floor(index / axis.grid[1])}, column ${index % axis.grid[1]}`;
+    if (axis.grid) {
+      const patch = index - classTokens(axis);
+      if (patch < 0) return classTokens(axis) === 1 ? "class token" : `class token ${index}`;
+      return `row ${Math.floor(patch / axis.grid[1])}, column ${patch % axis.grid[1]}`;
+    }
     const first = Math.floor((index * full) / axis.length);
     const last = Math.max(first, Math.floor(((index + 1) * full) / axis.length) - 1);
     return first === last ? `${first}` : `${first}–${last}`;

@@ -13,7 +13,9 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 START_SECONDS = 180
-PAGE = Path(__file__).parents[1] / "tb_plugin" / "static" / "index.js"
+PLUGIN = Path(__file__).parents[1] / "tb_plugin"
+PAGE = PLUGIN / "static" / "index.js"
+AXE = PLUGIN / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -123,6 +125,21 @@ class Tab:
         """Until the map of that step, sample or head is shown."""
         for name, value in shown.items():
             expect(self.find("#readout")).to_have_attribute(f"data-{name}", str(value), timeout=60_000)
+
+    def darken(self, dark=True):
+        """TensorBoard's own dark mode, or its light one."""
+        self.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", dark)
+        expect(self.find("html")).to_have_class("dark" if dark else "")
+        self.page.wait_for_timeout(300)  # colours fade
+
+    def violations(self, region="html"):
+        """What axe-core, the accessibility engine, complains of."""
+        if not AXE.exists():
+            pytest.fail("axe-core was not found: type `make page`.")
+        if not self.frame.evaluate("'axe' in window"):
+            self.frame.evaluate(AXE.read_text())
+        found = "violations.map(({ id, nodes }) => [id, nodes[0].html])"
+        return self.frame.evaluate(f"region => axe.run(region).then(({{ violations }}) => {found})", region)
 
     def hover(self, query, key, rows, columns):
         """Point at a cell of a map; with its inputs, its columns go on over the forecast days."""

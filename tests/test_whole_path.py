@@ -111,8 +111,9 @@ def test_every_view_of_sentences(train, start_tensorboard, open_tab, pictures):
         tab = open_view(open_tab, url, "minilm", "map", head="0,1,3,7,8,11", sample=1, scale="power", **layer)
         expect(tab.find(".small-maps .small")).to_have_count(6)
         photograph(tab, pictures, "heads")
-        for form, sample, token in (("lines", 0, 9), ("highlight", 1, 19), ("matrix", 0, None)):
-            chosen = {"head": 8, "text": form, "sample": sample, "words": "true", **layer}
+        forms = (("lines", 0, "8", 9), ("highlight", 1, "mean", 23), ("matrix", 0, "8", None))
+        for form, sample, head, token in forms:
+            chosen = {"head": head, "text": form, "sample": sample, "scale": "power", **layer}
             tab = open_view(open_tab, url, "minilm", "text", **chosen)
             expect(tab.find("section.text .forms [aria-pressed=true]")).to_have_attribute("data-form", form)
             if token is not None:
@@ -171,10 +172,9 @@ def photograph(tab, pictures, name):
     (pictures / "views").mkdir(exist_ok=True)
     taken = []
     for look in ("light", "dark"):
-        tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", look == "dark")
-        tab.page.wait_for_timeout(500)
+        tab.darken(look == "dark")
         taken.append(tab.page.screenshot(path=pictures / "views" / f"{name}_{look}.png"))
-    tab.page.evaluate("document.body.classList.remove('dark-mode')")
+    tab.darken(False)
     assert taken[0] != taken[1]
 
 

@@ -1,7 +1,6 @@
 """The Map view in a real Chromium; judge: NumPy over the arrays that were logged."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from playwright.sync_api import expect
 
 import zoo
 
-AXE = Path(__file__).parents[2] / "tb_plugin" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 HEADS, QUERIES, KEYS = 3, 61, 67
 BIG = 1223, 1511
 SPIKE = 610, 952  # neither the first nor the last of its block
@@ -220,8 +218,7 @@ def test_largest_are_outlined(open_map):
     across, down = centre(tab, query, key)
     pixels = 1 / canvas.bounding_box()["height"]
     for dark, outline in ((False, [0xC2, 0x41, 0x0C]), (True, [0xFF, 0x5F, 0xA2])):
-        tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", dark)
-        expect(tab.find("html")).to_have_class("dark" if dark else "")
+        tab.darken(dark)
         assert outline in [pixel(tab, across, down - 0.5 / QUERIES + at * pixels) for at in range(-2, 3)]
     tab.find("#top").fill("0")
     expect(canvas).to_have_attribute("data-top", "")
@@ -375,13 +372,7 @@ def test_peak_of_a_large_map_is_seen(open_map):
 def test_nothing_bars_anybody(open_map, pictures, head):
     """The accessibility engine finds nothing, with one map or several, light or dark."""
     tab = open_map(head=head, top=7, scale="power")
-    tab.frame.evaluate(AXE.read_text())
     for dark in (False, True):
-        tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", dark)
-        expect(tab.find("html")).to_have_class("dark" if dark else "")
-        tab.page.wait_for_timeout(300)
+        tab.darken(dark)
         tab.page.screenshot(path=pictures / f"map-{len(head)}-{'dark' if dark else 'light'}.png")
-        found = tab.frame.evaluate(
-            "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
-        )
-        assert [] == found
+        assert [] == tab.violations()

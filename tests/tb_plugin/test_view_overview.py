@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import zoo
 from tb_plugin.event_file import EventFile, blob_value
 from tb_plugin.record import encode_maps, map_tag
 
-AXE = Path(__file__).parents[2] / "tb_plugin" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 STEPS = (2, 5, 11)
 SAMPLES, HEADS, LENGTH = 2, 5, 7
 LAYERS = ("block_1", "block_2", "block_10")  # as they follow each other, not as text is sorted
@@ -239,8 +237,7 @@ def test_numbers_under_the_maps_change_colour_with_the_page(open_overview):
         return [Math.min(...sums), Math.max(...sums)]; }"""
     canvas = tab.find(".thumb-block canvas").first
     dark_text, _ = canvas.evaluate(outermost)
-    tab.page.evaluate("document.body.classList.add('dark-mode')")
-    expect(tab.find("html")).to_have_class("dark")
+    tab.darken()
     _, light_text = canvas.evaluate(outermost)
     assert dark_text < 3 * 110 < 3 * 150 < light_text
 
@@ -276,12 +273,5 @@ def test_overview_is_accessible(open_overview, dark):
     """axe-core finds nothing to complain of, in light and in dark."""
     tab = open_overview("small/attention")
     table(tab)
-    if not AXE.exists():
-        pytest.fail("axe-core was not found: type `make page`.")
-    tab.frame.evaluate(AXE.read_text())
-    tab.page.evaluate("dark => document.body.classList.toggle('dark-mode', dark)", dark)
-    tab.page.wait_for_timeout(300)
-    found = tab.frame.evaluate(
-        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
-    )
-    assert [] == found
+    tab.darken(dark)
+    assert [] == tab.violations()

@@ -121,6 +121,15 @@ def test_damaged_map_hides_only_itself(open_run, run):
     assert weight == pytest.approx(tab.read()[0], abs=float(bound(WEIGHTS[0, 1])[0, 0]))
 
 
+def test_a_notebook_shows_it(open_tab, address):
+    """`%tensorboard` puts TensorBoard into a frame of a page of another origin: the tab works there too."""
+    tab = open_tab(f"data:text/html,<iframe width=1300 height=800 src='{address}/%23attention'></iframe>")
+    tab.choose("exact floats")
+    expect(tab.find("#readout")).to_have_attribute("data-step", "0")
+    tab.find("button.view[data-view=overview]").click()
+    expect(tab.find(".thumb-block canvas").first).to_be_visible()
+
+
 def test_record_without_a_header_is_a_sentence(open_run):
     """What is no record says so."""
     expect(open_run("no header", 0).find(".notice.problem")).to_contain_text("header is not JSON")

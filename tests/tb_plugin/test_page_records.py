@@ -1,8 +1,11 @@
 """What the page makes of records: older, newer, exact and damaged ones, and those of three writers."""
 
+import functools
 import gzip
+import http.server
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -121,13 +124,20 @@ def test_damaged_map_hides_only_itself(open_run, run):
     assert weight == pytest.approx(tab.read()[0], abs=float(bound(WEIGHTS[0, 1])[0, 0]))
 
 
-def test_a_notebook_shows_it(open_tab, address):
+def test_a_notebook_shows_it(open_tab, address, tmp_path):
     """`%tensorboard` puts TensorBoard into a frame of a page of another origin: the tab works there too."""
-    tab = open_tab(f"data:text/html,<iframe width=1300 height=800 src='{address}/%23attention'></iframe>")
-    tab.choose("exact floats")
-    expect(tab.find("#readout")).to_have_attribute("data-step", "0")
-    tab.find("button.view[data-view=overview]").click()
-    expect(tab.find(".thumb-block canvas").first).to_be_visible()
+    (tmp_path / "notebook.html").write_text(
+        f"<iframe width=1300 height=800 src='{address}/#attention'></iframe>"
+    )
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = open_tab(f"http://127.0.0.1:{server.server_port}/notebook.html")
+        tab.choose("exact floats")
+        expect(tab.find("#readout")).to_have_attribute("data-step", "0")
+        tab.find("button.view[data-view=overview]").click()
+        expect(tab.find(".thumb-block canvas").first).to_be_visible()
+        server.shutdown()
 
 
 def test_record_without_a_header_is_a_sentence(open_run):

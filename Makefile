@@ -21,7 +21,7 @@ setup: .venv/ready $(PAGE) ## everything the project needs, into .venv
 
 page: $(PAGE) ## build the Attention tab's page (needs Node)
 
-$(PAGE): $(wildcard tb_plugin/frontend/src/*) $(wildcard tb_plugin/frontend/*.json) 
+$(PAGE): $(wildcard $(addprefix tb_plugin/frontend/, src/* src/*/* *.json))
 	@command -v npm >/dev/null || { echo "The page of the Attention tab is built with Node, and npm was not found: install Node 20 or newer."; exit 1; }
 	cd tb_plugin/frontend && npm ci --no-audit --no-fund && npm run build
 

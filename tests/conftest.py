@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def browser():
 
 
 class Tab:
-    """The Attention tab in a page of its own; `errors` are what the console complained of."""
+    """The Attention tab in a page of its own; `errors`: what the console said, and requests elsewhere."""
 
     def __init__(self, browser, url):
         self.page = browser.new_page(viewport={"width": 1360, "height": 900})
@@ -95,6 +96,7 @@ class Tab:
         self.errors = []
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._see)
         self.page.goto(url)
         self.frame = self._frame()
 
@@ -102,6 +104,11 @@ class Tab:
         # A page opened without TensorBoard's frame has no icon, and the browser asks for one.
         if said.type == "error" and not said.location["url"].endswith("/favicon.ico"):
             self.errors.append(said.text)
+
+    def _see(self, request):
+        address = urllib.parse.urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
+            self.errors.append(f"{request.url} is beyond this machine")
 
     def _frame(self):
         for _ in range(600):

@@ -4,7 +4,7 @@ import { html } from "../drawing/dom";
 import { LABEL_MOST, textWidth } from "../drawing/layout";
 import type { Shown } from "../data/shown";
 import type { Cursor } from "../data/store";
-import type { Form, Look } from "./text";
+import type { Form, Look } from "./form";
 import { visible, within } from "./tokens";
 import { axisName } from "../drawing/words";
 

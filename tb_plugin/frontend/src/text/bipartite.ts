@@ -1,7 +1,7 @@
 // Queries left, keys right, and a line from each query to what it attends to.
 
 import { html } from "../drawing/dom";
-import type { Form, Look } from "./text";
+import type { Form, Look } from "./form";
 import type { Cursor } from "../data/store";
 import { createTokenNode, dress, within } from "./tokens";
 import { axisName } from "../drawing/words";

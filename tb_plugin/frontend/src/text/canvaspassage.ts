@@ -1,7 +1,7 @@
 // Running text of thousands of tokens: only the lines in sight are drawn, and no token is a node.
 
 import { html } from "../drawing/dom";
-import type { Passage } from "./highlight";
+import type { Passage } from "./form";
 import type { Direction, runsOf } from "./script";
 import { isSpecial } from "./subwords";
 import { type Side, visible } from "./tokens";

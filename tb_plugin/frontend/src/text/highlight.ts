@@ -5,20 +5,11 @@ import { html } from "../drawing/dom";
 import { directionOf, lineDirection, runsOf } from "./script";
 import type { Cursor } from "../data/store";
 import { isSpecial } from "./subwords";
-import type { Form, Ink, Look } from "./text";
+import type { Form, Look, Passage } from "./form";
 import { type Side, createTokenNode, dress, within } from "./tokens";
 import { axisName } from "../drawing/words";
 
 const MOST_NODES = 1000; // tokens; more are drawn
-
-/** Tokens in the order of reading, in lines as wide as the page. */
-export interface Passage {
-  root: HTMLElement;
-  paint(inkOf: (index: number) => Ink | null, chosen: number | null): void;
-  indexAt(event: MouseEvent): number | null;
-  places(): { x: number; y: number }[]; // of all tokens
-  reveal(index: number): void;
-}
 
 export function createHighlight(): Form {
   const root = html("div", { class: "highlight" });

@@ -3,6 +3,7 @@
 import { createAlignment } from "./alignment";
 import { createBipartite } from "./bipartite";
 import { html } from "../drawing/dom";
+import type { Form, Ink, Look } from "./form";
 import { createHighlight } from "./highlight";
 import { withoutPadding } from "./padding";
 import { colours, formatWeight, gradient, range, shareOf } from "../drawing/scale";
@@ -12,29 +13,6 @@ import { type Looked, hasPieces, looked } from "./subwords";
 import { visible } from "./tokens";
 
 type FormName = (typeof FORMS)[number];
-
-export interface Ink {
-  background: string;
-  text: string;
-}
-
-/** What a form draws, and in which colours. */
-export interface Look {
-  shown: Shown;
-  share: (weight: number) => number;
-  ink: (weight: number) => Ink;
-  width: number;
-}
-
-/** One way of drawing text. */
-export interface Form {
-  root: HTMLElement;
-  single: boolean; // does one token stand for a query and a key?
-  draw(look: Look): void;
-  mark(cursor: Cursor): void;
-  hit(event: MouseEvent): Cursor; // what is under the pointer
-  step(side: string, pressed: string, shift: boolean, cursor: Cursor): Cursor | null; // where a key leads
-}
 
 const NAMES: Record<FormName, string> = { lines: "Lines", highlight: "Highlighted text", matrix: "Matrix" };
 const ENDS = { zero: "from 0", lowest: "from the lowest", robust: "without the rarest" };

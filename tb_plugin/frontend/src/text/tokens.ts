@@ -2,7 +2,7 @@
 
 import { html, setAttributes } from "../drawing/dom";
 import { isSpecial } from "./subwords";
-import type { Ink } from "./text";
+import type { Ink } from "./form";
 
 export type Side = "query" | "key" | "both";
 

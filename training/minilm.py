@@ -46,6 +46,8 @@ def add_arguments(parser):
 def main(arguments):
     """Read, print, log."""
     sentences = arguments.sentences or list(SENTENCES)
+    if not all(one.strip() for one in [*sentences, *(arguments.pair or ())]):
+        raise InputError("An empty sentence was given: type one with a word in it, in quotes.")
     inputs = [(sentence, None) for sentence in sentences]
     if arguments.pair or not arguments.sentences:
         inputs.append(tuple(arguments.pair or CLOSE))

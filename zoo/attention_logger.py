@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from zoo import summary
+from zoo.attention_map import check_axis
 from zoo.capture import attend
 
 WHOLE = 4096  # queries or keys: of longer inputs no map exists but pooled to these
@@ -71,6 +72,9 @@ class AttentionLogger(keras.callbacks.Callback):
         images=False,
     ):
         super().__init__()
+        for side, axis in (("queries", queries), ("keys", keys)):
+            if axis is not None:
+                check_axis(side, axis)
         self.logdir, self.sample, self.name, self.layers = logdir, sample, name, layers
         self.queries, self.keys, self.forecast = queries, keys, forecast
         self.beside = {"series": series, "target": target, "pictures": pictures, "titles": titles}

@@ -40,6 +40,12 @@ class Axis:
     def __post_init__(self):
         if self.kind not in AXIS_KINDS:
             raise ValueError(f"An axis is one of {', '.join(AXIS_KINDS)}; found kind={self.kind!r}.")
+        if not _is_count(self.length):
+            raise ValueError(f"An axis has a whole number of positions, 1 or more; found {self.length!r}.")
+        if self.grid is not None and not (
+            isinstance(self.grid, Sequence) and len(self.grid) == 2 and all(map(_is_count, self.grid))
+        ):
+            raise ValueError(f"A grid is (rows, columns), whole numbers of 1 or more; found {self.grid!r}.")
         if not 0 <= self.class_tokens <= MAX_CLASS_TOKENS:
             raise ValueError(
                 f"A grid of {self.grid} has {self.grid[0] * self.grid[1]} cells, not {self.length}, nor up "
@@ -50,7 +56,10 @@ class Axis:
         if isinstance(self.labels, str) or any(
             not isinstance(label, (str, Iterable)) for label in self.labels
         ):
-            raise ValueError(f"Labels are a list of texts, one a position; found {self.labels!r}.")
+            raise ValueError(
+                "Labels are a list of texts, one a position (of dates: dates.astype(str)); found "
+                f"{self.labels!r:.999}."
+            )
         labels = tuple(label if isinstance(label, str) else tuple(label) for label in self.labels)
         for one in [labels] if all(isinstance(label, str) for label in labels) else labels:
             if len(one) != self.length or not all(isinstance(label, str) for label in one):
@@ -91,6 +100,28 @@ class Axis:
         return {"kind": self.kind, "length": self.length, "labels": self.labels, "grid": self.grid}
 
 
+def check_axis(name, axis) -> None:
+    """Refuse what is no `Axis` in a sentence."""
+    if not isinstance(axis, Axis):
+        raise ValueError(
+            f'`{name}` is a zoo.Axis, as in zoo.Axis("token", 3, labels=["a", "b", "c"]); found '
+            f"{type(axis).__name__}."
+        )
+
+
+def _is_count(number):
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number >= 1
+
+
+def _array(weights):
+    """An array of an array or a tensor; bfloat16, which NumPy cannot compute with, as float32."""
+    if hasattr(weights, "detach"):  # PyTorch's, which may want a gradient or live elsewhere
+        weights = weights.detach().cpu()
+        weights = weights.float() if str(weights.dtype) == "torch.bfloat16" else weights
+    weights = np.asarray(weights)
+    return weights.astype("float32") if weights.dtype.name == "bfloat16" else weights
+
+
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
     """Attention weights `(batch, heads, queries, keys)` with their axes.
@@ -114,7 +145,7 @@ class AttentionMap:
     full: tuple[int, int] | None = None
 
     def __post_init__(self):
-        weights = np.asarray(self.weights)
+        weights = _array(self.weights)
         if weights.ndim != 4 or 0 in weights.shape:
             raise ValueError(
                 f"Attention weights are (batch, heads, queries, keys), none of them 0; found {weights.shape}."
@@ -123,7 +154,10 @@ class AttentionMap:
             raise ValueError(f"Attention weights are floating-point numbers; found {weights.dtype}.")
         object.__setattr__(self, "weights", weights)
         for name, length in (("queries", weights.shape[2]), ("keys", weights.shape[3])):
-            axis = getattr(self, name) or Axis("step", length)
+            axis = getattr(self, name)
+            if axis is None:
+                axis = Axis("step", length)
+            check_axis(name, axis)
             object.__setattr__(self, name, axis)
             if axis.length != length:
                 raise ValueError(
@@ -167,8 +201,10 @@ class AttentionMap:
         >>> AttentionMap(np.full((1, 1, 2, 4), 0.25)).pooled(1, 2).weights.tolist()
         [[[[0.5, 0.5]]]]
         """
-        if queries < 1 or keys < 1:
-            raise ValueError(f"A map is pooled to at least 1 × 1; found {queries} × {keys}.")
+        if not (_is_count(queries) and _is_count(keys)):
+            raise ValueError(
+                f"A map is pooled to whole numbers, at least 1 × 1; found {queries!r} × {keys!r}."
+            )
         weights = self.weights
         for dimension, length, most in ((2, self.queries.length, queries), (3, self.keys.length, keys)):
             if most < length:

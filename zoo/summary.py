@@ -14,6 +14,7 @@ from zoo.attention_map import AttentionMap
 
 # Of one directory, so that what TensorBoard keeps in memory has an end.
 MAX_BYTES = 2 * 2**30
+MAX_NAME = 500
 
 _files: dict[str, event_file.EventFile] = {}
 
@@ -70,6 +71,8 @@ def attention(
     ...     zoo.summary.close(logs)
     True
     """
+    if not isinstance(step, (int, np.integer)):
+        raise ValueError(f"`step` is a whole number of training steps or epochs; found {step!r}.")
     beside = {"series": series, "forecast": forecast, "target": target, "pictures": pictures}
     values = encode(name, maps, titles=titles, resolution=resolution, exact=exact, images=images, **beside)
     directory = os.path.join(os.fspath(logdir), record.PLUGIN)
@@ -107,12 +110,24 @@ def encode(
     if isinstance(maps, AttentionMap):
         maps = {maps.layer or "attention": maps}
     if not isinstance(maps, Mapping) or not all(isinstance(one, AttentionMap) for one in maps.values()):
+        found = sorted({type(one).__name__ for one in maps.values()}) if isinstance(maps, Mapping) else []
         raise ValueError(
-            f"`maps` is a zoo.AttentionMap or a dict of them, found {type(maps).__name__}: make one of an "
-            "array with zoo.AttentionMap(weights), weights being (batch, heads, queries, keys)."
+            f"`maps` is a zoo.AttentionMap or a dict of them, found {type(maps).__name__}"
+            f"{' of ' + ', '.join(found) if found else ''}: make one of an array with "
+            "zoo.AttentionMap(weights), weights being (batch, heads, queries, keys)."
         )
     if not maps:
         raise ValueError("There is no attention to write: `maps` is empty.")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"`name` is a text of 1 to {MAX_NAME} letters; found {name!r:.99}.")
+    tags = {layer: record.map_tag(name, layer) for layer in maps}
+    if len(set(tags.values())) < len(tags):
+        raise ValueError(
+            "Two layers would have one tag, since quotes, backslashes and control characters become _: "
+            f"{list(maps)!r:.999}."
+        )
+    if series is not None and not isinstance(series, Mapping):
+        raise ValueError(f"`series` is {{name: (batch, keys)}}, found {type(series).__name__}.")
     first = next(iter(maps.values()))
     counts = {layer: len(one.weights) for layer, one in maps.items()}
     if len(set(counts.values())) > 1:
@@ -137,7 +152,7 @@ def encode(
             statistics=_statistics(attention_map),
             exact=exact,
         )
-        values.append(event_file.blob_value(record.map_tag(name, layer), blobs))
+        values.append(event_file.blob_value(tags[layer], blobs))
         if images:
             values.append(_image(name, layer, attention_map))
     return values
@@ -158,8 +173,9 @@ def _close_all():
 
 def _samples(count, drawn, pictures, titles):
     """What the model was shown: of every sample its series and its picture."""
-    if titles is not None and len(titles) != count:
-        raise ValueError(f"{count} samples want as many titles, found {len(titles)}.")
+    if titles is not None and (isinstance(titles, str) or len(titles) != count):
+        found = repr(titles) if isinstance(titles, str) else len(titles)
+        raise ValueError(f"{count} samples want as many titles, found {found}.")
     samples = [
         {"label": titles[i] if titles else None, "series": [], "picture": picture}
         for i, picture in enumerate(_pictures(count, pictures))

@@ -12,15 +12,22 @@ def new_figure(width, height):
 
 def weights_of(attention_map, sample, head):
     """`(queries, keys)` of one head, or the mean of all."""
-    of_sample = attention_map.weights[sample]
-    return of_sample.mean(axis=0) if head is None else of_sample[head]
+    of_sample = attention_map.weights[position("sample", sample, len(attention_map.weights))]
+    return of_sample.mean(axis=0) if head is None else of_sample[position("head", head, len(of_sample))]
+
+
+def position(name, index, count):
+    """The index, if there is such a sample, head or query."""
+    if not isinstance(index, (int, np.integer)) or not -count <= index < count:
+        raise ValueError(f"`{name}` counts from 0, and there are {count}; found {index!r}.")
+    return index
 
 
 def title_of(attention_map, head):
     """The layer, and which of several heads."""
     one = attention_map.weights.shape[1] == 1
-    which = "" if one else " · mean of heads" if head is None else f" · head {head}"
-    return f"{attention_map.layer}{which}"
+    which = "" if one else "mean of heads" if head is None else f"head {head}"
+    return " · ".join(filter(None, [attention_map.layer, which]))
 
 
 def names_of(axis, sample):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.plot.drawing import name_axes, names_of, new_figure, title_of, weights_of
+from zoo.plot.drawing import name_axes, names_of, new_figure, position, title_of, weights_of
 
 
 def heatmap(attention_map, sample=0, head=None):
@@ -30,7 +30,7 @@ def heads(attention_map, sample=0):
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['head 0', 'head 1', 'head 2']
     """
-    weights = attention_map.weights[sample]
+    weights = attention_map.weights[position("sample", sample, len(attention_map.weights))]
     columns = min(4, len(weights))
     rows = -(-len(weights) // columns)
     figure = new_figure(2.2 + 2.7 * columns, 1.2 + 2.5 * rows)
@@ -76,7 +76,7 @@ def overlay(attention_map, picture, sample=0, head=None, query=None):
     if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(f"A picture is (rows, columns) or (rows, columns, 3); found {picture.shape}.")
     weights = weights_of(attention_map, sample, head)
-    row = weights.mean(axis=0) if query is None else weights[query]
+    row = weights.mean(axis=0) if query is None else weights[position("query", query, len(weights))]
     row = row[keys.class_tokens :].reshape(keys.grid)
     height, width = picture.shape[:2]
     figure = new_figure(6.4, 0.5 + 5.2 * min(1.6, height / width))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.plot.drawing import names_of, new_figure, thin, title_of, weights_of
+from zoo.plot.drawing import names_of, new_figure, position, thin, title_of, weights_of
 
 
 def text(attention_map, query, sample=0, head=None):
@@ -17,7 +17,7 @@ def text(attention_map, query, sample=0, head=None):
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    row = weights_of(attention_map, sample, head)[query]
+    row = weights_of(attention_map, sample, head)[position("query", query, attention_map.queries.length)]
     words = names_of(attention_map.keys, sample)
     figure = new_figure(8, 2)
     axes = figure.subplots()

@@ -19,7 +19,7 @@ import { createControls } from "./frame/controls";
 import { createExport } from "./export/export";
 import { html } from "./drawing/dom";
 import { createHeatmap } from "./map/heatmap";
-import { embedded, onDataReload, readAddress, watchDarkMode, writeAddress } from "./data/host";
+import { embedded, onAddress, onDataReload, readAddress, watchDarkMode, writeAddress } from "./data/host";
 import { createImage } from "./image/image";
 import { createKeys } from "./frame/keys";
 import { createLagProfile } from "./time/lag";
@@ -30,7 +30,7 @@ import { createReadout } from "./frame/readout";
 import { createSeries } from "./time/series";
 import { createSidebar } from "./frame/sidebar";
 import { embeddedSource, serverSource } from "./data/source";
-import { createStore } from "./data/store";
+import { DEFAULTS, createStore } from "./data/store";
 import { fetchStepsAhead } from "./data/steps_ahead";
 import { createText } from "./text/text";
 import { createTraining } from "./training/training";
@@ -46,7 +46,9 @@ export function render(): void {
   if (!embedded) document.title = "Attention";
   document.head.append(html("style", {}, CSS));
 
-  const store = createStore(embedded ? embeddedSource(embedded.textContent!) : serverSource(), readAddress());
+  const source = embedded ? embeddedSource(embedded.textContent!) : serverSource();
+  const kept = embedded ? readAddress(JSON.parse(embedded.textContent!).address ?? "") : {};
+  const store = createStore(source, { ...kept, ...readAddress() });
   const { state } = store;
   const title = html("h1", {}, "Attention");
   const subtitle = html("p", { class: "subtitle" });
@@ -92,6 +94,7 @@ export function render(): void {
     store.set({ dark });
   });
   new ResizeObserver(() => store.set({ width: main.clientWidth - 2 * 40 })).observe(main);
+  onAddress((chosen) => void store.select({ ...DEFAULTS, ...chosen }));
   onDataReload(() => void store.reload());
   void store.reload();
 }

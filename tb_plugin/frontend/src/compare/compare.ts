@@ -296,7 +296,9 @@ function told(a: Shown, b: Shown, difference: Difference | null): string {
     return `A has ${sizeA} weights and B has ${sizeB}, and maps of different sizes cannot be subtracted.${first}`;
   }
   if (difference.most === 0) return `A and B are equal in every weight.${first}`;
-  const [queries, keys] = [pairs(a.queries, b.queries), pairs(a.keys, b.keys)];
+  const [queries, keys] = [pairs(a.queries, b.queries), pairs(a.keys, b.keys)].map(
+    (label) => (at: number) => clip(label(at), 2 * LABEL_MOST),
+  );
   const { cell, mean, weights } = difference;
   const [query, key] = [Math.floor(cell / a.keys.length), cell % a.keys.length];
   const places =

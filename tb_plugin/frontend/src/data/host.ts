@@ -42,9 +42,9 @@ const READ: { [name in keyof Selection]: (given: string) => any } = {
 const KEYS = Object.keys(READ) as (keyof Selection)[];
 
 /** The selection in the address: `#attention&p.attention.run=…`. */
-export function readAddress(): Partial<Selection> {
+export function readAddress(hash: string = outer.location.hash): Partial<Selection> {
   const selection: Partial<Record<keyof Selection, unknown>> = {};
-  for (const part of outer.location.hash.slice(1).split("&")) {
+  for (const part of hash.slice(1).split("&")) {
     const cut = part.indexOf("=");
     const key = part.slice(PREFIX.length, cut) as keyof Selection;
     if (!part.startsWith(PREFIX) || cut < 0 || !KEYS.includes(key)) continue;
@@ -56,6 +56,14 @@ export function readAddress(): Partial<Selection> {
     }
   }
   return selection as Partial<Selection>;
+}
+
+/** Tells of an address that was typed or pasted; what we write ourselves is no such event. */
+export function onAddress(listener: (selection: Partial<Selection>) => void): void {
+  outer.addEventListener("hashchange", () => {
+    const chosen = readAddress();
+    if (outer.location.hash.startsWith("#attention") && Object.keys(chosen).length > 0) listener(chosen);
+  });
 }
 
 const REST = 100; // browsers ignore more than 200 changes of the address in ten seconds
@@ -75,17 +83,24 @@ export function writeAddress(selection: Selection): void {
   }, REST);
 }
 
+/** The address of a selection, as a file of its own holds it. */
+export function addressOf(selection: Selection): string {
+  return `#attention&${parts(selection).join("&")}`;
+}
+
+function parts(selection: Selection): string[] {
+  const chosen = KEYS.filter((key) => selection[key] !== DEFAULTS[key]);
+  return chosen.map((key) => `${PREFIX}${key}=${encodeURIComponent(String(selection[key]))}`);
+}
+
 function write(selection: Selection): void {
   const others = outer.location.hash
     .slice(1)
     .split("&")
     .filter((part) => part && !part.startsWith(PREFIX));
   if (others[0] !== undefined && others[0] !== "attention") return; // another tab is open
-  const ours = KEYS.filter((key) => selection[key] !== DEFAULTS[key]).map(
-    (key) => `${PREFIX}${key}=${encodeURIComponent(String(selection[key]))}`,
-  );
   const { pathname, search } = outer.location; // a bare "#…" would be resolved by the <base> of our own page
-  const hash = ["attention", ...others.slice(1), ...ours].join("&");
+  const hash = ["attention", ...others.slice(1), ...parts(selection)].join("&");
   try {
     outer.history.replaceState(outer.history.state, "", `${pathname}${search}#${hash}`);
   } catch {

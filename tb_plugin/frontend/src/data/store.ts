@@ -124,7 +124,8 @@ export function createStore(source: Source, chosen: Partial<Selection>) {
     try {
       patch = await task(signal);
     } catch (error) {
-      patch = { shown: null, other: null, problem: error instanceof Error ? error.message : String(error) };
+      const view = state.selection.view ?? state.view;
+      patch = { view, shown: null, other: null, problem: error instanceof Error ? error.message : String(error) };
     }
     if (!signal.aborted) set({ problem: null, loading: false, ...patch });
   }
@@ -286,7 +287,7 @@ function existing(selection: Selection, runs: Runs): Selection {
 
 /** Which views there are for what is shown: a picture wants patches, text wants tokens, a series wants times. */
 export function viewsFor(given: Shown | null): View[] {
-  if (!given) return ["map"];
+  if (!given) return ["overview", "map"]; // of a damaged map; the other layers can be read
   const shown = given.patches ?? given;
   const { header, timeline } = shown;
   const kinds = [header.queries.kind, header.keys.kind];

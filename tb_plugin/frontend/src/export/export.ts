@@ -2,21 +2,24 @@
 
 import { compose, rasterise } from "./compose";
 import { html } from "../drawing/dom";
-import { type Embedded, type Table, csv, npy, standalone } from "./files";
-import { ownModule } from "../data/host";
+import { type Embedded, type Table, csv, csvOf, npy, standalone } from "./files";
+import { addressOf, ownModule } from "../data/host";
 import { headText } from "../compare/other";
-import { type Reply, inputsTag } from "../data/record";
+import { type Reply, STATISTICS, decodeMapHeader, inputsTag, splitTag } from "../data/record";
 import { type Shown, partsOf } from "../data/shown";
-import type { State, Store } from "../data/store";
+import { type State, type Store, mapTags } from "../data/store";
+
+const STEPS_AT_ONCE = 500;
+const MOST_BYTES = 64 * 1024 * 1024; // of other layers in a file of its own
 
 export function createExport(store: Store): HTMLElement {
   const { state } = store;
   const kinds: [name: string, about: string, make: () => Blob | Promise<Blob>][] = [
     ["PNG", "a picture of this view, twice as fine", () => rasterise(picture(state))],
     ["SVG", "a drawing of this view; labels stay text", () => new Blob([picture(state).text], { type: "image/svg+xml" })],
-    ["CSV", "the weights with their labels", () => csv(table(state))],
-    ["NPY", "the weights for NumPy, float32", () => npy(table(state))],
-    ["HTML", "all samples and heads of this step, to open anywhere", () => page(store)],
+    ["CSV", "the numbers of this view with their labels", () => (hasStatistics(state) ? numbers(store) : csv(table(state)))],
+    ["NPY", "the chosen weights for NumPy, float32", () => npy(table(state))],
+    ["HTML", "all layers, heads and samples of this step, to open anywhere", () => page(store)],
   ];
   const button = html("button", { class: "open", "aria-haspopup": "menu", "aria-expanded": "false" }, "Export");
   const items = kinds.map(([name, about, make]) => {
@@ -106,12 +109,43 @@ function table({ shown, other, view }: State): Table {
   return { queries, keys, maps: maps.map((weights, index) => ({ name: name(index), weights })) };
 }
 
-/** The whole records behind what is on screen: every sample and head, and what the model was shown. */
+/** Of which views the numbers are statistics, and not weights. */
+const hasStatistics = ({ view }: State): boolean => view === "overview" || view === "training";
+
+/** Of all layers at this step, or of this layer at all steps: a row for each sample and head. */
+async function numbers({ state, source }: Store): Promise<Blob> {
+  const { run, tag, name, at } = state.shown!;
+  const { signal } = new AbortController();
+  const [tags, steps] = state.view === "overview" ? [layersOf(state, run, name), [at]] : [[tag], state.steps];
+  const rows = [["layer", "step", "sample", "head", ...STATISTICS]];
+  for (let first = 0; first < steps.length; first += STEPS_AT_ONCE) {
+    const some = steps.slice(first, first + STEPS_AT_ONCE);
+    for (const reply of await source.records({ run, tags, steps: some, parts: [] }, signal)) {
+      if (reply.error !== null) continue; // the view says so
+      const { layer, statistics, samples, shape } = decodeMapHeader(reply.parts[0]);
+      for (let sample = 0; sample < samples; sample++)
+        for (let head = 0; head < shape[0]; head++) {
+          const found = STATISTICS.map((one) => String(statistics[one]?.[sample][head] ?? ""));
+          rows.push([layer || reply.tag, String(reply.step), String(sample + 1), String(head + 1), ...found]);
+        }
+    }
+  }
+  return csvOf(rows);
+}
+
+function layersOf({ runs }: State, run: string, name: string): string[] {
+  const tags = runs?.[run] ?? [];
+  return mapTags(tags).filter((tag) => splitTag(tag, tags).name === name);
+}
+
+/** The whole records behind what is on screen: every layer, sample and head, and what the model was shown. */
 async function page({ state, source, stepsOf }: Store): Promise<Blob> {
   const { signal } = new AbortController();
+  let bytes = 0;
   const runs: Map<string, Map<string, Map<number, Embedded[string][string][number]>>> = new Map();
   const keep = async (run: string, reply: Reply) => {
     const parts = await Promise.all(partsOf(reply).map(base64));
+    bytes += parts.reduce((sum, part) => sum + part.length, 0);
     const tags = runs.get(run) ?? new Map();
     const records = tags.get(reply.tag) ?? new Map();
     records.set(reply.step, { step: reply.step, wall_time: reply.wallTime, parts });
@@ -120,6 +154,11 @@ async function page({ state, source, stepsOf }: Store): Promise<Blob> {
   for (const { run, tag, name, at } of [state.shown, state.other].filter((one): one is Shown => one !== null)) {
     const [maps] = await source.records({ run, tags: [tag], steps: [at], parts: ["thumbnails", "maps"] }, signal);
     await keep(run, maps);
+    for (const other of layersOf(state, run, name)) {
+      if (other === tag || bytes > MOST_BYTES) continue; // the chosen one is there in any case
+      const [more] = await source.records({ run, tags: [other], steps: [at], parts: ["thumbnails", "maps"] }, signal);
+      if (more.error === null && !runs.get(run)?.get(other)?.has(at.step)) await keep(run, more);
+    }
     const step = (await stepsOf(run, tag, signal))[1].find((one) => one.step === at.step);
     if (!step) continue;
     const [inputs] = await source.records({ run, tags: [inputsTag(name)], steps: [step], parts: ["maps"] }, signal);
@@ -131,7 +170,9 @@ async function page({ state, source, stepsOf }: Store): Promise<Blob> {
       [...tags].map(([tag, records]) => [tag, [...records.values()].sort((a, b) => a.step - b.step)]),
     ),
   ]);
-  return standalone(`${state.shown!.layer} · ${state.shown!.run}`, Object.fromEntries(sorted), await ownModule());
+  const { layer, run, tag, at } = state.shown!;
+  const address = addressOf({ ...state.selection, view: state.view, run, tag, step: at.step });
+  return standalone(`${layer} · ${run}`, { runs: Object.fromEntries(sorted), address }, await ownModule());
 }
 
 function base64(bytes: Uint8Array): Promise<string> {

@@ -13,6 +13,11 @@ function field(label: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/** Rows of texts. */
+export function csvOf(rows: string[][]): Blob {
+  return new Blob(rows.map((row) => `${row.map(field).join()}\r\n`), { type: "text/csv" });
+}
+
 /** One row a query, below the keys; the queries of several maps below each other, named in a first column. */
 export function csv({ maps, queries, keys }: Table): Blob {
   const several = maps.length > 1;
@@ -50,8 +55,8 @@ export type Embedded = Record<
   Record<string, { step: number; wall_time: number | null; parts: string[] }[]>
 >;
 
-/** A file that shows `runs` and asks nobody for anything; zoo.plot.html writes the same. */
-export function standalone(title: string, runs: Embedded, script: string): Blob {
+/** A file that shows records, first those of an address, and asks nobody for anything; so does zoo.plot.html's. */
+export function standalone(title: string, held: { runs: Embedded; address: string }, script: string): Blob {
   const nonce = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18))));
   const policy =
     `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'unsafe-inline'; img-src data:; ` +
@@ -63,7 +68,7 @@ export function standalone(title: string, runs: Embedded, script: string): Blob 
       `<meta http-equiv="Content-Security-Policy" content="${policy}">\n`,
       `<meta name="viewport" content="width=device-width">\n<title>${markup(title)}</title>\n</head>\n<body>\n`,
       `<script type="application/json" id="attention-records">`,
-      JSON.stringify({ runs }).replaceAll("<", "\\u003c"), // no label ends the script
+      JSON.stringify(held).replaceAll("<", "\\u003c"), // no label ends the script
       `</script>\n<script type="module" nonce="${nonce}">${script}</script>\n</body>\n</html>\n`,
     ],
     { type: "text/html" },

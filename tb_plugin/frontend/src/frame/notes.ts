@@ -34,7 +34,7 @@ function notesOn({ header, max, inputsProblem, timeline, patches }: Shown): stri
     );
   }
   if (header.repaired > 0)
-    notes.push(`${header.repaired} weights were negative or not finite when logged; they are shown as 0.`);
+    notes.push(`${header.repaired} weights were negative, or beyond what float32 holds, when logged; they are shown as 0.`);
   if (inputsProblem) notes.push(`The input series is not drawn. ${inputsProblem}`);
   else if (timeline === null && header.keys.kind === "time")
     notes.push("No input series was logged at this step.");

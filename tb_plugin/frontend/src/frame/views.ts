@@ -23,7 +23,7 @@ export function createViews(store: Store): HTMLElement {
   const root = html("div", { class: "views", role: "group", "aria-label": "Views" }, ...buttons);
   store.subscribe(() => {
     const views = viewsFor(state.shown);
-    root.hidden = state.shown === null;
+    root.hidden = state.steps.length === 0;
     for (const button of buttons) {
       const view = button.dataset.view as View;
       button.hidden = !views.includes(view);

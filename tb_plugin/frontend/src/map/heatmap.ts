@@ -81,7 +81,7 @@ export function createHeatmap(store: Store): HTMLElement {
   function size(shown: Shown): void {
     const density = window.devicePixelRatio || 1;
     const { left, top, mapWidth, mapHeight, width } = frame;
-    zoom.style.left = `${left + mapWidth}px`;
+    zoom.style.left = `${Math.max(left + mapWidth, zoom.offsetWidth + 130)}px`; // beside the axis' name
     canvas.style.cssText = `left:${left}px;top:${top}px;width:${width}px;height:${mapHeight}px`;
     canvas.width = Math.round(width * density);
     canvas.height = Math.round(mapHeight * density);

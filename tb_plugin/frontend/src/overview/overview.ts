@@ -1,11 +1,12 @@
 // Layers × heads as thumbnails, with what each map looks like in numbers.
 
 import { html } from "../drawing/dom";
-import { type MapHeader, decodeMapHeader, decodeThumbnails, splitTag } from "../data/record";
-import { partsOf } from "../data/shown";
+import { type MapHeader, decodeMapHeader, decodeThumbnails, labelsOf, splitTag } from "../data/record";
+import { type Head, type Shown, partsOf } from "../data/shown";
 import type { Step } from "../data/source";
 import { nearestFirst } from "../data/steps_ahead";
-import { type Store, mapTags } from "../data/store";
+import { type State, type Store, mapTags } from "../data/store";
+import { textLength } from "../text/padding";
 import { NAMES, SHOWN, type ShownStatistic, type Thumb, createSheet, summary, wordsOf } from "./thumbnails";
 
 interface Layer {
@@ -15,6 +16,9 @@ interface Layer {
   thumbnails: Uint8Array[][] | null; // [sample][head]
   problem: string | null;
 }
+
+/** What all thumbnails are of, and the one that is chosen. */
+type Place = Pick<Shown, "run" | "tag" | "name" | "at" | "sample"> & { head: Head | null };
 
 const KEPT_BYTES = 64 * 1024 * 1024;
 const CHUNK_LAYERS = 80; // records in one request
@@ -30,6 +34,7 @@ export function createOverview(store: Store): HTMLElement {
   let ahead = false;
   let drawn: { layers: Layer[] | null; look: string } = { layers: null, look: "" };
   let thumbs: Thumb[] = [];
+  let place: Place | null = null;
 
   const sort = select("Sort by", ["layer", "layer and head"], ...SHOWN.map((one) => [one, NAMES[one]]));
   const direction = html("button", { class: "turn", "aria-label": "Largest first", "aria-pressed": "false" }, "↑");
@@ -75,10 +80,10 @@ export function createOverview(store: Store): HTMLElement {
   });
 
   function update(): void {
-    const { shown, view, runs, width } = state;
-    root.hidden = shown === null || view !== "overview";
-    if (root.hidden || !shown || !runs || width === 0) return;
-    const { run, name, at } = shown;
+    place = placeOf(state);
+    root.hidden = place === null || state.view !== "overview";
+    if (root.hidden || !place || state.width === 0) return;
+    const { run, name, at } = place;
     const now = `${run}\n${name}`;
     if (now !== wantedOf) {
       wantedOf = now;
@@ -131,7 +136,7 @@ export function createOverview(store: Store): HTMLElement {
   }
 
   async function fetchChunk(steps: Step[], signal: AbortSignal): Promise<void> {
-    const { run, name } = state.shown!;
+    const { run, name } = place!;
     const tags = tagsOf(run, name);
     const replies = await source.records({ run, tags, steps, parts: ["thumbnails"] }, signal);
     for (const at of steps) {
@@ -157,10 +162,10 @@ export function createOverview(store: Store): HTMLElement {
   }
 
   function draw(layers: Layer[], at: Step): void {
-    const { shown, opened, dark, width, selection } = state;
+    const { opened, dark, width, selection } = state;
     const down = direction.getAttribute("aria-pressed") === "true";
     const controls = [sort.value, down, which.value, least.value, most.value];
-    const { tag, head, sample } = opened ? { ...shown!, ...opened } : shown!;
+    const { tag, head, sample } = opened ? { ...place!, ...opened } : place!;
     const look = JSON.stringify([dark, width, selection.scale, sample, tag, head, controls]);
     if (drawn.layers === layers && drawn.look === look) return;
     drawn = { layers, look };
@@ -217,14 +222,36 @@ export function createOverview(store: Store): HTMLElement {
   return root;
 }
 
+/** That of the map that is shown, or that was to be shown and is damaged. */
+function placeOf({ shown, selection, runs, steps }: State): Place | null {
+  if (shown) return shown;
+  const { run, tag, sample, head } = selection;
+  const at = steps.find(({ step }) => step === selection.step) ?? steps[steps.length - 1];
+  if (run === null || tag === null || !at) return null;
+  return { run, tag, name: splitTag(tag, runs?.[run] ?? []).name, at, sample, head };
+}
+
 function thumbsOf({ tag, layer, header, thumbnails }: Layer, wanted: number): Thumb[] {
   if (!header || !thumbnails) return [];
   const sample = Math.min(wanted, header.samples - 1);
   return thumbnails[sample].map((levels, head): Thumb => {
     const of = (name: ShownStatistic | "sink_key") => header.statistics[name]?.[sample][head] ?? null;
     const statistics = { entropy: of("entropy"), distance: of("distance"), sink: of("sink"), padding: of("padding") };
-    return { tag, layer, head, header, sample, levels, size: header.thumbnail!, statistics, sinkKey: of("sink_key") };
+    const seen = statistics.padding === 0 ? withoutPadding(header, sample, levels) : { levels, size: header.thumbnail! };
+    return { tag, layer, head, header, sample, ...seen, statistics, sinkKey: of("sink_key") };
   });
+}
+
+/** The part of a thumbnail before the padding at the end of a text, to which nothing goes. */
+function withoutPadding(header: MapHeader, sample: number, levels: Uint8Array): Pick<Thumb, "levels" | "size"> {
+  const [rows, keys] = header.thumbnail!;
+  const share = (axis: MapHeader["keys"]) => {
+    const labels = labelsOf(axis, sample);
+    return labels && axis.kind === "token" ? textLength(labels) / labels.length : 1;
+  };
+  const size: Thumb["size"] = [Math.ceil(rows * share(header.queries)), Math.ceil(keys * share(header.keys))];
+  const cut = Array.from({ length: size[0] }, (_, row) => [...levels.subarray(row * keys, row * keys + size[1])]);
+  return { levels: Uint8Array.from(cut.flat()), size };
 }
 
 function keyOf({ step, wall_time }: Step): string {

@@ -38,8 +38,12 @@ export function withoutPadding(shown: Shown): Shown {
 /** Of tokens, how many come before the padding at the end; of a pooled axis, whose labels are a few of many, all. */
 function lengthOf({ header, ...shown }: Shown, which: "queries" | "keys"): number {
   const labels = shown[which];
+  const pooled = header.full[which === "queries" ? 0 : 1] !== labels.length;
+  return header[which].kind !== "token" || pooled ? labels.length : textLength(labels);
+}
+
+export function textLength(labels: string[]): number {
   let end = labels.length;
-  if (header[which].kind !== "token" || header.full[which === "queries" ? 0 : 1] !== end) return end;
   while (end > 1 && PADDING.test(labels[end - 1])) end--;
   return end;
 }

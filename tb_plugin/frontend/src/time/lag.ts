@@ -109,13 +109,18 @@ function draw(
     svg("line", { class: "even", x1: left, x2: left + width, y1: y(1), y2: y(1) }),
     svg("text", { class: "even", x: left + width + 6, y: y(1) + 4 }, "even"),
   );
+  const named: { from: number; to: number; at: number }[] = [];
   for (const index of strongest(profile)) {
     const name = lagName(profile, index, calendar);
     const half = textWidth(name) / 2;
     const middle = Math.max(left + half, Math.min(left + width - half, x(index)));
+    const [from, to] = [middle - half - 4, middle + half + 4];
+    let at = y(values[index]) - 9;
+    while (named.some((one) => from < one.to && one.from < to && Math.abs(at - one.at) < 13)) at -= 13;
+    named.push({ from, to, at });
     parts.push(
       svg("circle", { class: "peak", cx: x(index), cy: y(values[index]), r: 3.5 }),
-      svg("text", { class: "peak", x: middle, y: y(values[index]) - 9, "text-anchor": "middle" }, name),
+      svg("text", { class: "peak", x: middle, y: at, "text-anchor": "middle" }, name),
     );
   }
 

@@ -20,7 +20,7 @@ export interface Ground {
   dark: boolean;
 }
 
-export const LEFT = 52;
+export const LEFT = 84; // of a date, too
 const TOP = 8;
 const HEIGHT = 132;
 const BOTTOM = 22;

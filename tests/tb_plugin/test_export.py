@@ -301,3 +301,16 @@ def test_html_allows_only_its_own_script(browser, tmp_path):
     )
     assert ["undefined", "connect-src", "img-src", "script-src-elem"] == stopped
     page.close()
+
+
+@pytest.mark.parametrize(("view", "count"), [("overview", 1), ("training", len(STEPS))])
+def test_statistics_leave_as_csv(open_view, tmp_path, view, count):
+    """Where numbers of heads are on screen, CSV has those: a row for each step, sample and head."""
+    tab = open_view(view)
+    with open(export(tab, "csv", tmp_path), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert count * SAMPLES * HEADS == len(rows)
+    row = next(one for one in rows if ("19", "2", "3") == (one["step"], one["sample"], one["head"]))
+    weights = WEIGHTS[19][1, 2].astype("float64")
+    entropy = -(weights * np.log(weights)).sum(axis=1).mean() / np.log(KEYS)
+    assert entropy == pytest.approx(float(row["entropy"]), rel=1e-5)

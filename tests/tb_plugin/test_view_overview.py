@@ -70,6 +70,7 @@ def address(tmp_path_factory, start_tensorboard):
             "old": [json.dumps(old).encode(), *blobs],
             "sound": [header, thumbnails, *blobs],
             "torn": [header, thumbnails[:-9], *blobs],
+            "a damaged header": [b"no json", thumbnails, *blobs],
         }
         file.write([blob_value(map_tag("mix", layer), record) for layer, record in values.items()], step=0)
     for run in ("small", "large"):
@@ -275,3 +276,21 @@ def test_overview_is_accessible(open_overview, dark):
     table(tab)
     tab.darken(dark)
     assert [] == tab.violations()
+
+
+def test_a_damaged_layer_hides_no_other(open_tab, address):
+    """Where the first layer cannot be read, the overview shows the others, and its sentence stands above."""
+    place = "p.attention.run=mixed/attention&p.attention.tag=attention/mix/a damaged header"
+    tab = open_tab(f"{address}/#attention&{place}")
+    expect(tab.find(".notice.problem")).to_contain_text("header is not JSON")
+    tab.find("button.view[data-view=overview]").click()
+    expect(tab.find(".thumb-block").first).to_be_visible()
+    assert ("of another time", 0) in table(tab)
+
+
+def test_a_link_that_is_pasted_is_followed(open_overview):
+    """An address that changes while the tab is open opens what it names."""
+    tab = open_overview("small/attention")
+    tab.page.evaluate("location.hash = '#attention&p.attention.run=large/attention&p.attention.view=map'")
+    expect(tab.find("#heatmap")).to_be_visible()
+    expect(tab.find(".subtitle")).to_contain_text("large/attention")

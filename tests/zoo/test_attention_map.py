@@ -127,6 +127,11 @@ def test_a_damaged_or_hostile_file_is_one_sentence(write, words, tmp_path):
         (lambda: softmax_map(1, 1, 2, 3).pooled(0, 3), "at least 1 × 1; found 0 × 3"),
         (lambda: Axis("days", 3), "kind='days'"),
         (lambda: Axis("token", 3, labels=["a", "b"]), "length 3 wants 3 text labels, found 2"),
+        (lambda: Axis("time", "3"), "a whole number of positions, 1 or more; found '3'"),
+        (lambda: Axis("patch", 49, grid=(-7, -7)), "whole numbers of 1 or more; found"),
+        (lambda: Axis("patch", 7, grid=7), "A grid is"),
+        (lambda: Axis("time", 1, labels=np.array(["2018-01-02"], "M8[D]")), "of dates: dates.astype"),
+        (lambda: softmax_map(1, 1, 2, 3, keys=["a", "b", "c"]), "`keys` is a zoo.Axis.*found list"),
         (lambda: Axis("patch", 5, grid=(2, 3)), "has 6 cells, not 5"),
         (lambda: Axis("patch", 15, grid=(2, 3)), "has 6 cells, not 15, nor up to 8 fewer"),
     ],
@@ -147,3 +152,12 @@ def test_axes_of_the_full_map_are_pooled_with_it():
     assert ((7, 5), "time") == (named.full, named.queries.kind)
     with pytest.raises(ValueError, match="have 3 queries, their axis 4"):
         low.with_axes(Axis("time", 4))
+
+
+def test_tensors_of_pytorch_are_taken_as_they_are():
+    """On a graph, and in bfloat16, which NumPy does not know."""
+    torch = pytest.importorskip("torch")
+    weights = torch.softmax(torch.randn(1, 2, 3, 5, requires_grad=True), dim=-1)
+    np.testing.assert_array_equal(weights.detach().numpy(), AttentionMap(weights).weights)
+    half = weights.to(torch.bfloat16)
+    np.testing.assert_array_equal(half.detach().float().numpy(), AttentionMap(half).weights)

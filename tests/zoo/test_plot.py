@@ -209,3 +209,12 @@ def test_html_of_wrong_lengths_writes_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"'price' wants the shape \(2, 7\), found \(2, 3\)"):
         plot.html(FORECASTER, tmp_path / "map.html", series={"price": np.ones((SAMPLES, 3))})
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("draw", [plot.heatmap, plot.heads, plot.bipartite])
+def test_a_sample_that_is_not_there_is_said(draw):
+    """Counted from 0, and how many there are."""
+    with pytest.raises(ValueError, match="`sample` counts from 0, and there are 1; found 3"):
+        draw(SENTENCE, sample=3)
+    with pytest.raises(ValueError, match="`query` counts from 0"):
+        plot.text(SENTENCE, query=99)

@@ -251,6 +251,28 @@ def test_what_is_no_picture_is_refused(tmp_path, pictures):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"step": "0"}, "`step` is a whole number of training steps or epochs; found '0'"),
+        ({"step": None}, "`step` is a whole number"),
+        ({"name": ""}, "`name` is a text of 1 to 500 letters; found ''"),
+        ({"name": None}, "`name` is a text"),
+        ({"maps": {"a": np.ones(3)}}, "or a dict of them, found dict of ndarray"),
+        ({"maps": {'a"': some_map(), "a\\": some_map()}}, "Two layers would have one tag"),
+        ({"series": [[1, 2]]}, r"`series` is {name: \(batch, keys\)}, found list"),
+        ({"titles": "ab"}, "2 samples want as many titles, found 'ab'"),
+        ({"resolution": "64"}, "at least 1 × 1; found '64' × '64'"),
+    ],
+)
+def test_wrong_arguments_are_a_sentence(tmp_path, changed, sentence):
+    """What was found and what is wanted; nothing is written."""
+    given = {"name": "val", "maps": some_map(), "step": 0} | changed
+    with pytest.raises(ValueError, match=sentence):
+        zoo.summary.attention(logdir=tmp_path, **given)
+    assert not os.listdir(tmp_path)
+
+
 NUMPY_ALONE = """
 import importlib.abc, sys
 

@@ -247,7 +247,7 @@ function withoutPadding(header: MapHeader, sample: number, levels: Uint8Array): 
   const [rows, keys] = header.thumbnail!;
   const share = (axis: MapHeader["keys"]) => {
     const labels = labelsOf(axis, sample);
-    return labels && axis.kind === "token" ? textLength(labels) / labels.length : 1;
+    return labels && axis.kind === "token" ? textLength(labels) / labels.length - 1e-9 : 1;
   };
   const size: Thumb["size"] = [Math.ceil(rows * share(header.queries)), Math.ceil(keys * share(header.keys))];
   const cut = Array.from({ length: size[0] }, (_, row) => [...levels.subarray(row * keys, row * keys + size[1])]);

@@ -116,7 +116,7 @@ function draw(
     const middle = Math.max(left + half, Math.min(left + width - half, x(index)));
     const [from, to] = [middle - half - 4, middle + half + 4];
     let at = y(values[index]) - 9;
-    while (named.some((one) => from < one.to && one.from < to && Math.abs(at - one.at) < 13)) at -= 13;
+    for (const one of named) if (from < one.to && one.from < to) at = Math.min(at, one.at - 13); // above it
     named.push({ from, to, at });
     parts.push(
       svg("circle", { class: "peak", cx: x(index), cy: y(values[index]), r: 3.5 }),

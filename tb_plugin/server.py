@@ -224,9 +224,9 @@ class _Wanted:
             raise errors.InvalidArgumentError("parts are header, thumbnails and maps")
         self.thumbnails, self.maps = "thumbnails" in kinds, "maps" in kinds
         sample, heads = request.args.get("sample"), request.args.get("heads")
-        self.sample = None if sample is None else _whole("sample", sample, 0)
-        self.heads = None if heads is None else {_whole("heads", head, 0) for head in heads.split(",")}
-        self.most = _whole("most", request.args.get("most", "9" * 18), 0)
+        self.sample = None if sample is None else _whole("sample", sample)
+        self.heads = None if heads is None else {_whole("heads", head) for head in heads.split(",")}
+        self.most = _whole("most", request.args.get("most", "9" * 18))
 
     def parts(self, header):
         """Those after the header."""
@@ -309,11 +309,9 @@ def _argument(request, name):
     return value
 
 
-def _whole(name, text, least=None):
+def _whole(name, text):
     if not re.fullmatch("-?[0-9]{1,19}", text):
         raise errors.InvalidArgumentError(f"{name} is a whole number of 1 to 19 digits; found {shown(text)}")
-    if least is not None and int(text) < least:
-        raise errors.InvalidArgumentError(f"{name} is {least} or more; found {shown(text)}")
     return int(text)
 
 

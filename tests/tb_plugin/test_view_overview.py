@@ -280,7 +280,7 @@ def test_overview_is_accessible(open_overview, dark):
 
 def test_a_damaged_layer_hides_no_other(open_tab, address):
     """Where the first layer cannot be read, the overview shows the others, and its sentence stands above."""
-    place = "p.attention.run=mixed/attention&p.attention.tag=attention/mix/a damaged header"
+    place = "p.attention.run=mixed&p.attention.tag=attention/mix/a damaged header"
     tab = open_tab(f"{address}/#attention&{place}")
     expect(tab.find(".notice.problem")).to_contain_text("header is not JSON")
     tab.find("button.view[data-view=overview]").click()

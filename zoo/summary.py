@@ -39,7 +39,7 @@ def attention(
     They go to a run of their own, `<logdir>/attention`: TensorBoard reads only the newest file of a
     directory, so a file shared with scalars would hide one or the other. Weights are kept as bytes on a
     square-root scale of each head's maximum (`tb_plugin.record` states the error bound), or as they are.
-    NumPy is enough: arrays from PyTorch or JAX become maps with `zoo.AttentionMap(np.asarray(weights))`.
+    NumPy is enough: arrays and tensors, PyTorch's and JAX' too, become maps with `zoo.AttentionMap(weights)`.
 
     Args:
         name: what was attended over, for the tab's list ("validation").

@@ -224,6 +224,9 @@ def test_html_of_the_tab_opens_offline(open_view, offline, tmp_path):
     )
 
     page = offline(path)
+    expect(page.locator("button.view[data-view=map]")).to_have_attribute(
+        "aria-current", "page"
+    )  # as it was made
     page.locator("#sample").select_option("1")
     page.locator("#head").select_option("2")
     expect(page.locator("#readout")).to_have_attribute("data-head", "2")

@@ -294,3 +294,43 @@ def test_a_link_that_is_pasted_is_followed(open_overview):
     tab.page.evaluate("location.hash = '#attention&p.attention.run=large/attention&p.attention.view=map'")
     expect(tab.find("#heatmap")).to_be_visible()
     expect(tab.find(".subtitle")).to_contain_text("large/attention")
+
+
+def test_html_of_the_overview_holds_every_layer(open_overview, tmp_path):
+    """The file opens with all thumbnails that were on screen."""
+    tab = open_overview("small/attention")
+    tab.frame.get_by_role("button", name="Export").click()
+    with tab.page.expect_download() as download:
+        tab.find(".menu [data-kind=html]").click()
+    download.value.save_as(tmp_path / "all.html")
+    held = re.search(r'id="attention-records">(.*?)</script>', (tmp_path / "all.html").read_text("utf-8"))
+    tags = json.loads(held[1])["runs"]["small/attention"]
+    layers = {map_tag("words", layer) for maps in WEIGHTS.values() for layer in maps}
+    assert layers == {tag for tag in tags if "__inputs__" not in tag}
+
+
+def test_thumbnails_leave_out_padding_that_gets_nothing(tmp_path, start_tensorboard, open_tab):
+    """Four words attend to each other alike, four paddings get nothing: the thumbnail is of one colour."""
+    axis = zoo.Axis("token", 8, ["a", "b", "c", "d", *["[PAD]"] * 4])
+    weights = np.zeros((1, 1, 8, 8))
+    weights[..., :4] = 0.25
+    weights[..., 4:, :] = 0
+    zoo.summary.attention("words", zoo.AttentionMap(weights, axis, axis), 0, logdir=tmp_path)
+    zoo.summary.close(tmp_path)
+    with start_tensorboard(tmp_path) as url:
+        tab = open_tab(f"{url}/#attention&p.attention.view=overview")
+        canvas = tab.find(".thumb-block canvas")
+        canvas.hover(position={"x": 40, "y": 60})
+        ring, block = tab.find(".thumb-ring:not(.chosen)").bounding_box(), canvas.bounding_box()
+        corners = [
+            [ring["x"] - block["x"] + across * ring["width"], ring["y"] - block["y"] + down * ring["height"]]
+            for across, down in ((0.1, 0.1), (0.9, 0.9))
+        ]
+        first, last = canvas.evaluate(
+            """(canvas, corners) => corners.map(([x, y]) => [...canvas.getContext("2d").getImageData(
+                x * canvas.width / canvas.clientWidth,
+                y * canvas.height / canvas.clientHeight, 1, 1).data])""",
+            corners,
+        )
+        assert first == last
+        assert first[:3] != [0, 0, 0]
